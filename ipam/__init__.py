@@ -1,0 +1,1 @@
+"""Blocks and addresses: claimed by compare-and-swap through the store, never given twice."""

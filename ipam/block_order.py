@@ -1,0 +1,45 @@
+"""Which blocks a pool has and in which order a node tries them. Pure.
+
+Every node walks the pool in the same circle but starts at a place of its own (a hash of its name), so that
+500 nodes that claim their first block at once hardly meet. Calico seeds its search the same way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Iterator
+
+from peering.resources.calico import IPPoolSpec
+
+
+def block_name(cidr: str) -> str:
+    """The object name of a block: `10.244.0.64/26` -> `10-244-0-64-26`."""
+    return cidr.replace(".", "-").replace(":", "-").replace("/", "-")
+
+
+def affinity_name(node: str, cidr: str) -> str:
+    """The object name of a node's affinity for a block."""
+    return f"{node}-{block_name(cidr)}"
+
+
+def blocks_for(node: str, pool: IPPoolSpec) -> Iterator[str]:
+    """Every block of the pool as text, beginning at the node's own place."""
+    network = ipaddress.ip_network(pool.cidr)
+    step = 1 << (network.max_prefixlen - pool.block_length)
+    count = network.num_addresses // step
+    start = int.from_bytes(hashlib.sha256(node.encode()).digest()[:8]) % count
+    base = int(network.network_address)
+    make = ipaddress.IPv4Address if network.version == 4 else ipaddress.IPv6Address
+    for index in range(count):
+        yield f"{make(base + (start + index) % count * step)}/{pool.block_length}"
+
+
+def address_at(cidr: str, ordinal: int) -> str:
+    """The address number `ordinal` of a block."""
+    return str(ipaddress.ip_network(cidr)[ordinal])
+
+
+def size_of(cidr: str) -> int:
+    """How many addresses a block has."""
+    return ipaddress.ip_network(cidr).num_addresses

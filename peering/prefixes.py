@@ -1,0 +1,54 @@
+"""Prefixes and addresses at the border between the two vocabularies.
+
+Text (`"10.0.0.0/26"`) on the control path, where people read it; `bytes` on the route path, where there are
+many. A packed prefix is one byte of length followed by the address in network order, 4 bytes for IPv4 and
+16 for IPv6, host bits zero: the family is the length of the key. A packed address is the same without the
+first byte. (CPython 3.11: a dict look-up by bytes takes 25 ns, by `IPv4Network` 217 ns.)
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+Prefix = bytes
+Address = bytes
+
+
+def pack_prefix(text: str) -> Prefix:
+    """`"10.1.2.0/24"` -> `b"\\x18\\x0a\\x01\\x02\\x00"`. Raises ValueError on host bits or bad text."""
+    network = ipaddress.ip_network(text)
+    return bytes((network.prefixlen,)) + network.network_address.packed
+
+
+def format_prefix(prefix: Prefix) -> str:
+    """The inverse of `pack_prefix`."""
+    return f"{format_address(prefix[1:])}/{prefix[0]}"
+
+
+def pack_address(text: str) -> Address:
+    """`"10.1.2.3"` -> 4 bytes, `"fd00::1"` -> 16. Raises ValueError."""
+    return ipaddress.ip_address(text).packed
+
+
+def format_address(address: Address) -> str:
+    """The inverse of `pack_address`."""
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+
+
+def is_ipv6(packed: bytes) -> bool:
+    """True for a packed IPv6 prefix or address."""
+    return len(packed) > 5
+
+
+def host_prefix(address: str) -> str:
+    """`"10.0.0.1"` -> `"10.0.0.1/32"`, `"fd00::1"` -> `"fd00::1/128"`; a prefix length in the text is dropped."""
+    return str(ipaddress.ip_network(address.split("/")[0]))
+
+
+def contains(outer: Prefix, inner: Prefix) -> bool:
+    """Whether `inner` is `outer` or lies inside it. Both packed, of any family."""
+    if len(outer) != len(inner) or inner[0] < outer[0]:
+        return False
+    shift = 8 * (len(outer) - 1) - outer[0]
+    return int.from_bytes(outer[1:]) >> shift == int.from_bytes(inner[1:]) >> shift

@@ -1,0 +1,174 @@
+"""Calico's selector language: `rack == 'r1' && has(gpu) || !(zone in {'a', 'b'})`.
+
+A selector is parsed once into a predicate over a label mapping. The grammar is Calico's
+(`libcalico-go/lib/selector`): `==`, `!=`, `in`, `not in`, `has()`, `contains`, `starts with`, `ends with`,
+`!`, `&&`, `||`, parentheses, `all()` and `global()`. As there, `!=` and `not in` are true for a label that
+is absent. The empty selector matches everything, as `all()` does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+Labels = Mapping[str, str]
+Predicate = Callable[[Labels], bool]
+
+_TOKEN = re.compile(
+    r"""\s*(?:(?P<string>"[^"]*"|'[^']*')
+        |(?P<op>==|!=|&&|\|\||[!(){},])
+        |(?P<word>[a-zA-Z0-9_./-]+))""",
+    re.VERBOSE,
+)
+
+
+class SelectorError(ValueError):
+    """The text is not a selector; the message says where."""
+
+
+@lru_cache(maxsize=4096)
+def parse_selector(text: str) -> Predicate:
+    """The predicate of a selector. Raises SelectorError."""
+    if not text.strip():
+        return lambda labels: True
+    parser = _Parser(_tokens(text), text)
+    predicate = parser.disjunction()
+    if parser.peek() is not None:
+        raise SelectorError(f"unexpected {parser.peek()!r} in selector {text!r}")
+    return predicate
+
+
+def _tokens(text: str) -> list[tuple[str, str]]:
+    tokens: list[tuple[str, str]] = []
+    position, end = 0, len(text.rstrip())
+    while position < end:
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise SelectorError(f"cannot read selector {text!r} at column {position + 1}")
+        kind = match.lastgroup or ""
+        tokens.append((kind, match[kind].strip("'\"") if kind == "string" else match[kind]))
+        position = match.end()
+    return tokens
+
+
+def _equals(label: str, value: str) -> Predicate:
+    return lambda labels: labels.get(label) == value
+
+
+def _differs(label: str, value: str) -> Predicate:
+    return lambda labels: labels.get(label) != value
+
+
+def _contains(label: str, value: str) -> Predicate:
+    return lambda labels: label in labels and value in labels[label]
+
+
+def _starts(label: str, value: str) -> Predicate:
+    return lambda labels: label in labels and labels[label].startswith(value)
+
+
+def _ends(label: str, value: str) -> Predicate:
+    return lambda labels: label in labels and labels[label].endswith(value)
+
+
+_COMPARISONS: dict[str, Callable[[str, str], Predicate]] = {
+    "==": _equals,
+    "!=": _differs,
+    "contains": _contains,
+    "starts with": _starts,
+    "ends with": _ends,
+}
+
+
+class _Parser:
+    """Recursive descent, one method per level of precedence: `||`, `&&`, `!`, term."""
+
+    def __init__(self, tokens: list[tuple[str, str]], text: str) -> None:
+        self._tokens = tokens
+        self._text = text
+        self._next = 0
+
+    def peek(self) -> str | None:
+        return self._tokens[self._next][1] if self._next < len(self._tokens) else None
+
+    def disjunction(self) -> Predicate:
+        terms = [self._conjunction()]
+        while self._accept("||"):
+            terms.append(self._conjunction())
+        return terms[0] if len(terms) == 1 else lambda labels: any(t(labels) for t in terms)
+
+    def _conjunction(self) -> Predicate:
+        terms = [self._negation()]
+        while self._accept("&&"):
+            terms.append(self._negation())
+        return terms[0] if len(terms) == 1 else lambda labels: all(t(labels) for t in terms)
+
+    def _negation(self) -> Predicate:
+        if self._accept("!"):
+            inner = self._negation()
+            return lambda labels: not inner(labels)
+        return self._term()
+
+    def _term(self) -> Predicate:
+        if self._accept("("):
+            inner = self.disjunction()
+            self._expect(")")
+            return inner
+        word = self._take("word")
+        if word in ("all", "global") and self._accept("("):
+            self._expect(")")
+            return lambda labels: True
+        if word == "has" and self._accept("("):
+            label = self._take("word")
+            self._expect(")")
+            return lambda labels: label in labels
+        return self._comparison(word)
+
+    def _comparison(self, label: str) -> Predicate:
+        operator = self._operator(label)
+        if operator in ("in", "not in"):
+            values = self._set()
+            wanted = operator == "in"
+            return lambda labels: (labels.get(label) in values) is wanted
+        if operator not in _COMPARISONS:
+            raise SelectorError(f"unknown operator {operator!r} in selector {self._text!r}")
+        return _COMPARISONS[operator](label, self._take("string"))
+
+    def _operator(self, label: str) -> str:
+        first = self.peek()
+        if first is None:
+            raise SelectorError(f"nothing follows {label!r} in selector {self._text!r}")
+        self._next += 1
+        second = {"not": "in", "starts": "with", "ends": "with"}.get(first)
+        if second is None:
+            return first
+        self._expect(second)
+        return f"{first} {second}"
+
+    def _set(self) -> frozenset[str]:
+        self._expect("{")
+        values = set()
+        while not self._accept("}"):
+            values.add(self._take("string"))
+            if self.peek() != "}":
+                self._expect(",")
+        return frozenset(values)
+
+    def _accept(self, text: str) -> bool:
+        if self._next < len(self._tokens) and self._tokens[self._next] in (("op", text), ("word", text)):
+            self._next += 1
+            return True
+        return False
+
+    def _expect(self, text: str) -> None:
+        if not self._accept(text):
+            found = self.peek()
+            raise SelectorError(f"expected {text!r}, found {found!r} in selector {self._text!r}")
+
+    def _take(self, kind: str) -> str:
+        if self._next >= len(self._tokens) or self._tokens[self._next][0] != kind:
+            wanted = "a quoted value" if kind == "string" else "a label name"
+            raise SelectorError(f"expected {wanted}, found {self.peek()!r} in selector {self._text!r}")
+        self._next += 1
+        return self._tokens[self._next - 1][1]

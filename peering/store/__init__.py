@@ -1,0 +1,1 @@
+"""Where resources are kept: one small protocol, and the engines that implement it."""

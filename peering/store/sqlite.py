@@ -1,0 +1,198 @@
+"""The embedded store: one SQLite file in WAL mode, shared by the processes of one machine.
+
+Every object is a row; every write takes the next version from one counter. A deleted object stays as a row
+without a document for `_KEEP_DELETED` versions, so that a watch that is behind still learns of it. A watch
+sleeps on inotify of the write-ahead log, so an idle process costs nothing and a change is seen within a
+millisecond; a slow poll stands behind it for file systems without inotify.
+
+Commits are not fsynced (`synchronous=NORMAL`): killing any process loses nothing; losing power may lose the
+last commits, never the file, and with the power the pods whose addresses they were. The file is 0600: it
+may hold Secrets. SQLite calls run in one worker thread, so that waiting for a lock never stops an event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from peering.store.file_events import FileEvents
+from peering.store.protocol import Changed, Conflict, Document, NotFound, Stored, StoreError
+
+T = TypeVar("T")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS objects (
+    kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, document TEXT,
+    PRIMARY KEY (kind, name)) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS objects_version ON objects (version);
+CREATE TABLE IF NOT EXISTS counter (version INTEGER NOT NULL);
+INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
+"""
+_LOCK_TIMEOUT_S = 30.0
+_POLL_S = 5.0
+_KEEP_DELETED = 10_000
+
+
+class SqliteStore:
+    """A store in the file `path`, made when it is not there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._connection: sqlite3.Connection | None = None
+
+    async def get(self, kind: str, name: str) -> Stored:
+        return await self._run(lambda db: _get(db, kind, name))
+
+    async def list(self, kind: str) -> Sequence[Stored]:
+        return (await self.snapshot([kind]))[0]
+
+    async def snapshot(self, kinds: Iterable[str]) -> tuple[Sequence[Stored], int]:
+        wanted = tuple(kinds)
+        return await self._run(lambda db: _snapshot(db, wanted))
+
+    async def create(self, kind: str, name: str, document: Document) -> Stored:
+        return await self._write(lambda db, version: _create(db, kind, name, document, version))
+
+    async def update(self, kind: str, name: str, document: Document, version: int | None = None) -> Stored:
+        return await self._write(lambda db, new: _update(db, kind, name, document, version, new))
+
+    async def delete(self, kind: str, name: str, version: int | None = None) -> None:
+        await self._write(lambda db, new: _delete(db, kind, name, version, new))
+
+    async def watch(self, kinds: Iterable[str], since: int) -> AsyncIterator[Sequence[Changed]]:
+        wanted = tuple(kinds)
+        await self._run(lambda db: None)
+        with FileEvents(self._path.parent, self._path.name) as events:
+            while True:
+                changes, since = await self._run(partial(_changes, kinds=wanted, since=since))
+                if changes:
+                    yield changes
+                else:
+                    await events.wait(_POLL_S)
+
+    async def close(self) -> None:
+        with contextlib.suppress(RuntimeError):
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            try:
+                return operation(self._connect())
+            except (sqlite3.Error, OSError) as error:
+                raise StoreError(f"{self._path}: {error}") from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+    async def _write(self, operation: Callable[[sqlite3.Connection, int], T]) -> T:
+        """Runs the operation in a write transaction of its own, with the version it gives to what it writes."""
+
+        def run(db: sqlite3.Connection) -> T:
+            db.execute("BEGIN IMMEDIATE")
+            with db:
+                (version,) = db.execute("UPDATE counter SET version = version + 1 RETURNING version").fetchone()
+                return operation(db, version)
+
+        return await self._run(run)
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            db = sqlite3.connect(
+                self._path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False
+            )
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            db.executescript(_SCHEMA)
+            self._connection = db
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _stored(row: tuple[Any, ...]) -> Stored:
+    kind, name, version, document = row
+    return Stored(kind, name, version, json.loads(document))
+
+
+def _get(db: sqlite3.Connection, kind: str, name: str) -> Stored:
+    row = db.execute(
+        "SELECT kind, name, version, document FROM objects WHERE kind=? AND name=? AND document IS NOT NULL",
+        (kind, name),
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"there is no {kind}/{name}")
+    return _stored(row)
+
+
+def _snapshot(db: sqlite3.Connection, kinds: tuple[str, ...]) -> tuple[Sequence[Stored], int]:
+    db.execute("BEGIN")
+    with db:
+        rows = db.execute(
+            f"SELECT kind, name, version, document FROM objects WHERE kind IN ({_marks(kinds)}) "
+            "AND document IS NOT NULL ORDER BY kind, name",
+            kinds,
+        ).fetchall()
+        (version,) = db.execute("SELECT version FROM counter").fetchone()
+    return [_stored(row) for row in rows], version
+
+
+def _changes(db: sqlite3.Connection, kinds: tuple[str, ...], since: int) -> tuple[list[Changed], int]:
+    rows = db.execute(
+        f"SELECT kind, name, version, document FROM objects WHERE version > ? AND kind IN ({_marks(kinds)}) "
+        "ORDER BY version",
+        (since, *kinds),
+    ).fetchall()
+    changes = [Changed(row[0], row[1], row[2], _stored(row) if row[3] else None) for row in rows]
+    return changes, changes[-1].version if changes else since
+
+
+def _create(db: sqlite3.Connection, kind: str, name: str, document: Document, version: int) -> Stored:
+    cursor = db.execute(
+        "INSERT INTO objects VALUES (?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE "
+        "SET version=excluded.version, document=excluded.document WHERE objects.document IS NULL",
+        (kind, name, version, json.dumps(document)),
+    )
+    if cursor.rowcount != 1:
+        raise Conflict(f"{kind}/{name} exists already")
+    return Stored(kind, name, version, document)
+
+
+def _update(
+    db: sqlite3.Connection, kind: str, name: str, document: Document, expected: int | None, version: int
+) -> Stored:
+    _check_version(db, kind, name, expected)
+    db.execute(
+        "UPDATE objects SET version=?, document=? WHERE kind=? AND name=?",
+        (version, json.dumps(document), kind, name),
+    )
+    return Stored(kind, name, version, document)
+
+
+def _delete(db: sqlite3.Connection, kind: str, name: str, expected: int | None, version: int) -> None:
+    _check_version(db, kind, name, expected)
+    db.execute("UPDATE objects SET version=?, document=NULL WHERE kind=? AND name=?", (version, kind, name))
+    db.execute("DELETE FROM objects WHERE document IS NULL AND version < ?", (version - _KEEP_DELETED,))
+
+
+def _check_version(db: sqlite3.Connection, kind: str, name: str, expected: int | None) -> None:
+    current = _get(db, kind, name).version
+    if expected is not None and current != expected:
+        raise Conflict(f"{kind}/{name} was changed by somebody else (version {current}, not {expected})")
+
+
+def _marks(values: tuple[str, ...]) -> str:
+    return ", ".join("?" * len(values))

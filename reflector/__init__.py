@@ -1,0 +1,1 @@
+"""The route reflector: one log of routes, encoded once, with a cursor per client."""

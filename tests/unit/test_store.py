@@ -1,0 +1,146 @@
+"""The embedded store: compare-and-swap, watches, and several processes on one file."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from peering.store.open_store import open_store
+from peering.store.protocol import Changed, Conflict, NotFound, StoreError
+from peering.store.sqlite import SqliteStore
+
+
+def run(coroutine: object) -> object:
+    return asyncio.run(coroutine)  # type: ignore[arg-type]
+
+
+def test_create_get_update_delete(tmp_path: Path) -> None:
+    async def check() -> None:
+        store = SqliteStore(tmp_path / "store.db")
+        created = await store.create("Node", "a", {"spec": {"x": 1}})
+        assert (await store.get("Node", "a")).document == {"spec": {"x": 1}}
+        updated = await store.update("Node", "a", {"spec": {"x": 2}}, created.version)
+        assert updated.version > created.version
+        with pytest.raises(Conflict):
+            await store.update("Node", "a", {}, created.version)
+        with pytest.raises(Conflict):
+            await store.delete("Node", "a", created.version)
+        with pytest.raises(Conflict):
+            await store.create("Node", "a", {})
+        await store.delete("Node", "a", updated.version)
+        with pytest.raises(NotFound):
+            await store.get("Node", "a")
+        with pytest.raises(NotFound):
+            await store.update("Node", "a", {})
+        assert (await store.create("Node", "a", {})).version > updated.version
+        await store.close()
+
+    run(check())
+
+
+def test_a_watch_sees_every_change_after_its_start_in_order(tmp_path: Path) -> None:
+    async def check() -> None:
+        store, other = SqliteStore(tmp_path / "store.db"), SqliteStore(tmp_path / "store.db")
+        await store.create("Node", "before", {})
+        _, since = await store.snapshot(["Node"])
+        watch = store.watch(["Node"], since)
+        await other.create("Node", "a", {"n": 1})
+        await other.create("Rack", "not-watched", {})
+        await other.update("Node", "a", {"n": 2})
+        await other.delete("Node", "before")
+        seen = {}
+        while len(seen) < 2:
+            for change in await anext(watch):
+                seen[change.name] = change.stored.document if change.stored else None
+        assert seen == {"a": {"n": 2}, "before": None}
+        await watch.aclose()  # type: ignore[attr-defined]
+        await store.close()
+        await other.close()
+
+    run(check())
+
+
+def test_a_sleeping_watch_wakes_when_another_connection_writes(tmp_path: Path) -> None:
+    async def check() -> None:
+        store, other = SqliteStore(tmp_path / "store.db"), SqliteStore(tmp_path / "store.db")
+        watch = store.watch(["Node"], 0)
+        waiting = asyncio.ensure_future(_first(watch))
+        await asyncio.sleep(0)
+        await other.create("Node", "a", {})
+        # Far below the slow poll of the store, so that only the file event can have brought it.
+        changes = await asyncio.wait_for(waiting, 2)
+        assert [c.name for c in changes] == ["a"]
+        await store.close()
+        await other.close()
+
+    run(check())
+
+
+async def _first(watch: AsyncIterator[Sequence[Changed]]) -> Sequence[Changed]:
+    return await anext(watch)
+
+
+def _increment(path: Path, times: int) -> None:
+    async def work() -> None:
+        store = SqliteStore(path)
+        for _ in range(times):
+            while True:
+                current = await store.get("Counter", "c")
+                try:
+                    await store.update("Counter", "c", {"n": current.document["n"] + 1}, current.version)
+                    break
+                except Conflict:
+                    continue
+        await store.close()
+
+    asyncio.run(work())
+
+
+def test_compare_and_swap_loses_nothing_between_processes(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+
+    async def start() -> None:
+        store = SqliteStore(path)
+        await store.create("Counter", "c", {"n": 0})
+        await store.close()
+
+    async def end() -> int:
+        store = SqliteStore(path)
+        value = (await store.get("Counter", "c")).document["n"]
+        await store.close()
+        return int(value)
+
+    run(start())
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_increment, args=(path, 25)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert run(end()) == 100
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    async def check() -> None:
+        store = SqliteStore(tmp_path / "store.db")
+        await store.list("Node")
+        await store.close()
+
+    run(check())
+    assert (tmp_path / "store.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_store_is_a_store_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="is no store"):
+        open_store("etcd:somewhere")
+    (tmp_path / "store.db").write_bytes(b"this is no database, but it is long enough to be mistaken for one" * 20)
+
+    async def check() -> None:
+        with pytest.raises(StoreError, match="not a database"):
+            await SqliteStore(tmp_path / "store.db").list("Node")
+
+    run(check())
