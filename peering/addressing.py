@@ -61,9 +61,7 @@ def inside(cidr: str) -> PrefixRule:
 
 def pool_rules(snapshot: Snapshot) -> list[PrefixRule]:
     """Every exported pool, from the pool as one prefix down to its blocks."""
-    return [
-        PrefixRule(pool.cidr, network(pool.cidr).prefixlen, pool.block_length) for pool in exported_pools(snapshot)
-    ]
+    return [PrefixRule(pool.cidr, network(pool.cidr).prefixlen, pool.block_length) for pool in exported_pools(snapshot)]
 
 
 def block_rules(snapshot: Snapshot, labels: Iterable[dict[str, str]]) -> list[PrefixRule]:
@@ -74,6 +72,11 @@ def block_rules(snapshot: Snapshot, labels: Iterable[dict[str, str]]) -> list[Pr
         for pool in exported_pools(snapshot)
         if any(parse_selector(pool.node_selector)(one) for one in labels)
     ]
+
+
+def unexported_pools(snapshot: Snapshot) -> tuple[str, ...]:
+    """The CIDRs of pools whose blocks stay out of the fabric."""
+    return tuple(p.cidr for p in snapshot.specs("IPPool", IPPoolSpec).values() if p.disable_bgp_export)
 
 
 def exported_pools(snapshot: Snapshot) -> list[IPPoolSpec]:

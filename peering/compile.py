@@ -26,9 +26,7 @@ def plan(snapshot: Snapshot) -> Plan:
     nodes = node_facts(snapshot, racks, problems)
     node_sessions, switch_sessions = rack_sessions.compile_racks(snapshot, racks, nodes, problems)
     for name, sessions in peer_sessions.compile_peers(snapshot, nodes, problems).items():
-        node_sessions.setdefault(name, []).extend(
-            _without_duplicates(sessions, node_sessions.get(name, []), problems)
-        )
+        node_sessions.setdefault(name, []).extend(_without_duplicates(sessions, node_sessions.get(name, []), problems))
     speakers = {name: _speaker(snapshot, node, node_sessions.get(name, [])) for name, node in nodes.items()}
     switches = rack_sessions.switch_plans(snapshot, racks, nodes, switch_sessions, problems)
     problems += lint.check(snapshot, nodes, speakers, switches)
@@ -46,9 +44,7 @@ def _without_duplicates(sessions: list[Session], present: list[Session], problem
             continue
         message = f"the session with {session.peer_address} is already declared by {other}, which is used"
         problems.append(
-            Problem(
-                "warning", "duplicate-session", session.source, "spec.peerIP", message, "remove one of the two"
-            )
+            Problem("warning", "duplicate-session", session.source, "spec.peerIP", message, "remove one of the two")
         )
     return kept
 
@@ -61,6 +57,7 @@ def _speaker(snapshot: Snapshot, node: NodeFacts, sessions: list[Session]) -> Sp
         loopbacks=node.loopbacks,
         imports=_imports(snapshot, node) if sessions else (),
         uplink_subnets=tuple(sorted({addressing.subnet_of(a) for _, a in node.uplinks})),
+        unexported=addressing.unexported_pools(snapshot),
     )
 
 

@@ -48,18 +48,14 @@ def _membership(snapshot: Snapshot, racks: Mapping[str, RackSpec], problems: lis
             message = f"{racks[rack_name].node_selector!r} selects no node"
             hint = "no session of this rack will exist; compare with the labels of the nodes"
             problems.append(
-                Problem(
-                    "warning", "selector-matches-nothing", f"Rack/{rack_name}", "spec.nodeSelector", message, hint
-                )
+                Problem("warning", "selector-matches-nothing", f"Rack/{rack_name}", "spec.nodeSelector", message, hint)
             )
         for node in matched:
             first = rack_of.setdefault(node, rack_name)
             if first != rack_name:
                 message = f"is selected by Rack/{first} and by Rack/{rack_name}"
                 hint = "a node stands in one rack; make the nodeSelectors exclude each other"
-                problems.append(
-                    Problem("error", "node-in-two-racks", f"Node/{node}", "metadata.labels", message, hint)
-                )
+                problems.append(Problem("error", "node-in-two-racks", f"Node/{node}", "metadata.labels", message, hint))
     return rack_of
 
 

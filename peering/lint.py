@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from peering import addressing
 from peering.facts import NodeFacts
 from peering.problems import Problem
-from peering.resources.calico import BGPConfigurationSpec, IPPoolSpec
-from peering.resources.fabric import SwitchSpec
+from peering.resources.calico import BGPConfigurationSpec, BGPPeerSpec, IPPoolSpec
+from peering.resources.fabric import RackSpec, SwitchSpec
 from peering.resources.observed import SecretSpec
 from peering.session import Session, SpeakerPlan, SwitchPlan
 from peering.snapshot import Snapshot
@@ -70,6 +70,51 @@ def _mesh(graph: Graph) -> Iterator[Problem]:
                 "has no effect: only BGPConfiguration/default is read",
                 "set a node's AS in Node spec.bgp.asNumber",
             )
+
+
+def _ignored_keepalive(graph: Graph) -> Iterator[Problem]:
+    """ExaBGP sends a keepalive at a third of the hold time, whatever is asked."""
+    for name, peer in graph.snapshot.specs("BGPPeer", BGPPeerSpec).items():
+        if peer.keepalive_time not in (None, peer.hold_time // 3):
+            yield Problem(
+                "warning",
+                "ignored-field",
+                f"BGPPeer/{name}",
+                "spec.keepaliveTime",
+                f"has no effect: the speaker sends a keepalive every {peer.hold_time // 3}s, a third of the hold time",
+                "set holdTime to three times the keepalive time you want",
+            )
+
+
+def _as_pairs(graph: Graph) -> Iterator[Problem]:
+    """A node with an AS of its own must still fit the design of its rack."""
+    racks = graph.snapshot.specs("Rack", RackSpec)
+    for name, speaker in graph.speakers.items():
+        rack = racks.get(graph.nodes[name].rack or "")
+        wrong = [s for s in speaker.sessions if rack and s.source.startswith("Rack/") and _misfits(rack, s)]
+        if rack and wrong:
+            message = (
+                f"AS {speaker.asn} does not fit design {rack.design} with {wrong[0].peer} (AS {wrong[0].peer_asn})"
+            )
+            hint = "leave asNumber to the rack, or change the design"
+            yield Problem("error", "as-pair-impossible", f"Node/{name}", "spec.bgp.asNumber", message, hint)
+
+
+def _misfits(rack: RackSpec, session: Session) -> bool:
+    return (session.type == "ibgp") is not (rack.design == "ibgp-tor-reflects")
+
+
+def _racks_sharing_an_as(graph: Graph) -> Iterator[Problem]:
+    """Nodes of two racks with one AS drop each other's routes: RFC 4271, 9.1.2, the AS loop check."""
+    first: dict[int, str] = {}
+    for node in sorted(graph.nodes.values(), key=lambda n: n.rack or ""):
+        if node.rack is None:
+            continue
+        other = first.setdefault(node.asn, node.rack)
+        if other != node.rack:
+            message = f"its nodes have AS {node.asn}, and so have those of Rack/{other}: each drops the other's routes"
+            hint = "give each rack an AS of its own"
+            yield Problem("error", "as-shared-by-racks", f"Rack/{node.rack}", "spec.nodeASNumber", message, hint)
 
 
 def _ignored_pool_fields(graph: Graph) -> Iterator[Problem]:
@@ -135,9 +180,7 @@ def _shared(code: str, what: str, owners: Iterable[tuple[str, str]]) -> Iterator
     for value, owner in owners:
         other = first.setdefault(value, owner)
         if other != owner:
-            yield Problem(
-                "error", code, owner, "spec", f"has {what} {value}, and so has {other}", "give it its own"
-            )
+            yield Problem("error", code, owner, "spec", f"has {what} {value}, and so has {other}", "give it its own")
 
 
 def _missing_secrets(graph: Graph) -> Iterator[Problem]:
@@ -155,6 +198,9 @@ CHECKS: tuple[Callable[[Graph], Iterable[Problem]], ...] = (
     _nodes_without_session,
     _mesh,
     _ignored_pool_fields,
+    _ignored_keepalive,
+    _as_pairs,
+    _racks_sharing_an_as,
     _pool_overlaps,
     _duplicates,
     _missing_secrets,

@@ -101,7 +101,7 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
 
 
 def _twice(resource: Resource, first: str, second: str) -> Problem:
-    message = f"is declared in {first} and again in {second}"
+    message = f"is declared twice in {first}" if first == second else f"is declared in {first} and again in {second}"
     return Problem("error", "declared-twice", resource.ref, "", message, "keep one of them")
 
 

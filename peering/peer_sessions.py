@@ -63,9 +63,7 @@ def _session(name: str, peer: BGPPeerSpec, node: NodeFacts, problems: list[Probl
     if peer.source_address == "UseNodeIP" and own is None:
         message = f"Node/{node.name} has no {family.removesuffix('-unicast')} address to speak to {address} from"
         hint = "give the node one, or set sourceAddress: None"
-        problems.append(
-            Problem("error", "no-source-address", f"BGPPeer/{name}", "spec.sourceAddress", message, hint)
-        )
+        problems.append(Problem("error", "no-source-address", f"BGPPeer/{name}", "spec.sourceAddress", message, hint))
         return None
     reference = peer.password.secret_key_ref if peer.password else None
     return Session(

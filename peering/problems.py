@@ -5,7 +5,7 @@ reader what to do. `lint`, `apply`, status conditions and every command print th
 
     KIND/NAME spec.path: what is wrong (hint)
 
-`error` refuses the change, `warning` lets it pass and is printed, `info` is printed with -v only.
+`error` refuses the change, `warning` lets it pass and is printed, `info` is printed by `lint` and with `--verbose`.
 """
 
 from __future__ import annotations

@@ -166,7 +166,9 @@ def switch_plans(
             sessions=tuple(sorted([*sessions.get(name, []), *uplinks], key=lambda s: s.name)),
             networks=networks,
             accept=accept,
-            send=_sorted_rules(addressing.pool_rules(snapshot)),
+            send=_sorted_rules(
+                [*addressing.pool_rules(snapshot), *map(addressing.inside, rack.accept_prefixes if rack else ())]
+            ),
             announce=_sorted_rules([*accept, *map(addressing.exactly, networks)]),
             downward=rack.downward if rack else "pools",
         )
@@ -206,9 +208,7 @@ def _router_id(name: str, switch: SwitchSpec, problems: list[Problem]) -> str:
         if candidate:
             return candidate
     message = "has neither routerID nor an IPv4 address"
-    problems.append(
-        Problem("error", "no-router-id", f"Switch/{name}", "spec.routerID", message, "set one of the two")
-    )
+    problems.append(Problem("error", "no-router-id", f"Switch/{name}", "spec.routerID", message, "set one of the two"))
     return "0.0.0.0"
 
 
@@ -241,9 +241,7 @@ def _dangling_switches(racks: Mapping[str, RackSpec], switches: Mapping[str, Swi
             if switch not in switches:
                 known = ", ".join(sorted(switches)) or "none"
                 problems.append(
-                    Problem(
-                        "error", "unknown-switch", ref, path, f"there is no Switch/{switch}", f"declared: {known}"
-                    )
+                    Problem("error", "unknown-switch", ref, path, f"there is no Switch/{switch}", f"declared: {known}")
                 )
             elif (switches[switch].as_number == rack.node_as_number) != _DESIGNS[rack.design].same_asn:
                 problems.append(_as_mismatch(ref, rack, switch, switches[switch]))

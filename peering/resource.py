@@ -25,6 +25,18 @@ Document = dict[str, Any]
 
 _NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
 _TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")
+#: What pydantic calls a value of the wrong type, in an admin's words.
+_WRONG_TYPES = {
+    "model_type": "expected fields",
+    "model_attributes_type": "expected fields",
+    "dict_type": "expected fields",
+    "tuple_type": "expected a list",
+    "string_type": "expected text",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+}
 _SECRET_VALUES = ("stringData", "data", "type", "immutable")
 
 
@@ -73,7 +85,8 @@ def parse_resource(document: Any, source: str = "input", version: int = 0) -> Re
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(metadata, dict) or not isinstance(name, str) or not _NAME.match(name):
         hint = "lower-case letters, digits, '-' and '.', at most 253"
-        return [_problem("bad-name", f"{kind.name}/?", "metadata.name", f"{name!r} is no resource name", hint)]
+        what = "is missing" if name is None else f"{name!r} is no resource name"
+        return [_problem("bad-name", f"{source}: {kind.name}", "metadata.name", what, hint)]
     ref = f"{kind.name}/{name}"
     problems = _check_document(document, kind, ref)
     labels = _string_map(metadata.get("labels"), ref, "metadata.labels", problems)
@@ -88,7 +101,8 @@ def _kind_row(document: Document, source: str) -> Kind | Problem:
     name = document.get("kind")
     if not isinstance(name, str) or name not in KINDS:
         near = difflib.get_close_matches(str(name), KINDS, 1, 0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known kinds: {', '.join(KINDS)}"
+        known = ", ".join(row.name for row in KINDS.values() if row.writer == "declared")
+        hint = f"did you mean {near[0]}?" if near else f"known kinds: {known}"
         return _problem("unknown-kind", source, "kind", f"{name!r} is no kind known here", hint)
     return KINDS[name]
 
@@ -143,7 +157,9 @@ def _spec_problem(ref: str, kind: Kind, detail: ErrorDetails) -> Problem:
         return _unknown_field(ref, path, [f.alias or n for n, f in parent.model_fields.items()] if parent else ())
     if detail["type"] == "missing":
         return _problem("missing-field", ref, path, "is required")
-    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] in _WRONG_TYPES:
+        return _problem("wrong-type", ref, path, f"{_WRONG_TYPES[detail['type']]}, found {_kind_of(detail['input'])}")
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if message[:2].istitle():
         message = message[0].lower() + message[1:]
     return _problem("bad-value", ref, path, message)
@@ -172,7 +188,8 @@ def _unknown_field(ref: str, path: str, known: Any) -> Problem:
 
 
 def _kind_of(value: Any) -> str:
-    return {type(None): "nothing", list: "a list", str: "text", dict: "a mapping"}.get(type(value), repr(value))
+    """What a value is, without its content: it may be a password in the wrong place."""
+    return {type(None): "nothing", list: "a list", str: "text", dict: "a mapping"}.get(type(value), "a number")
 
 
 def _problem(code: str, ref: str, path: str, message: str, hint: str = "") -> Problem:

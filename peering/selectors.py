@@ -89,6 +89,11 @@ class _Parser:
         self._text = text
         self._next = 0
 
+    def _found(self) -> str:
+        """The next token, for messages."""
+        token = self.peek()
+        return "the end" if token is None else repr(token)
+
     def peek(self) -> str | None:
         return self._tokens[self._next][1] if self._next < len(self._tokens) else None
 
@@ -163,12 +168,11 @@ class _Parser:
 
     def _expect(self, text: str) -> None:
         if not self._accept(text):
-            found = self.peek()
-            raise SelectorError(f"expected {text!r}, found {found!r} in selector {self._text!r}")
+            raise SelectorError(f"expected {text!r}, found {self._found()} in selector {self._text!r}")
 
     def _take(self, kind: str) -> str:
         if self._next >= len(self._tokens) or self._tokens[self._next][0] != kind:
             wanted = "a quoted value" if kind == "string" else "a label name"
-            raise SelectorError(f"expected {wanted}, found {self.peek()!r} in selector {self._text!r}")
+            raise SelectorError(f"expected {wanted}, found {self._found()} in selector {self._text!r}")
         self._next += 1
         return self._tokens[self._next - 1][1]

@@ -84,7 +84,8 @@ class SpeakerPlan:
     """What one node's speaker has to do, apart from its own blocks, which IPAM owns.
 
     `loopbacks` are the node's own stable addresses: announced as host routes, and the preferred source of
-    learned routes. `imports` is what may be learned; `uplink_subnets` never are, whatever `imports` says.
+    learned routes. `imports` is what may be learned; `uplink_subnets` never are, whatever `imports` says. Own
+    blocks that lie in one of `unexported` (pools with `disableBGPExport`) are not announced.
     """
 
     asn: int
@@ -93,6 +94,7 @@ class SpeakerPlan:
     loopbacks: tuple[str, ...] = ()
     imports: tuple[PrefixRule, ...] = ()
     uplink_subnets: tuple[str, ...] = ()
+    unexported: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return _json_of(self, {"asn": "asn", "router_id": "routerID"})

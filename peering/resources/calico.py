@@ -14,9 +14,11 @@ from pydantic import Field, model_validator
 from peering.resources.fields import (
     AsNumber,
     Cidr,
+    HoldTime,
     InterfaceAddress,
     OneLine,
     Password,
+    RestartTime,
     RouterId,
     Seconds,
     Selector,
@@ -40,9 +42,9 @@ class BGPPeerSpec(Spec):
     as_number: AsNumber = Field(alias="asNumber")
     password: Password | None = None
     source_address: Literal["UseNodeIP", "None"] = "UseNodeIP"
-    hold_time: Seconds = 90
+    hold_time: HoldTime = 90
     keepalive_time: Seconds | None = None
-    max_restart_time: Seconds = 120
+    max_restart_time: RestartTime = 120
     ttl_security: int | None = Field(default=None, ge=1, le=254)
 
     @model_validator(mode="after")

@@ -14,10 +14,12 @@ from pydantic import Field, model_validator
 from peering.resources.fields import (
     AsNumber,
     Cidr,
+    HoldTime,
     InterfaceAddress,
     IpAddress,
     OneLine,
     Password,
+    RestartTime,
     RouterId,
     Seconds,
     Selector,
@@ -33,7 +35,7 @@ class FabricPeer(Spec):
     name: OneLine
     address: IpAddress
     as_number: AsNumber = Field(alias="asNumber")
-    hold_time: Seconds = Field(default=90, ge=3, le=65535)
+    hold_time: HoldTime = 90
 
 
 class SwitchSpec(Spec):
@@ -46,6 +48,14 @@ class SwitchSpec(Spec):
     link_subnets: tuple[Cidr, ...] = ()
     fabric_peers: tuple[FabricPeer, ...] = ()
 
+    @model_validator(mode="after")
+    def _one_session_per_name(self) -> SwitchSpec:
+        named = [(peer.name, ":" in peer.address) for peer in self.fabric_peers]
+        twice = sorted({name for name, is_ipv6 in named if named.count((name, is_ipv6)) > 1})
+        if twice:
+            raise ValueError(f"fabricPeers: {', '.join(twice)} is named twice in one address family")
+        return self
+
 
 class RackSpec(Spec):
     """Timers are those of the sessions between the rack's nodes and its switches."""
@@ -54,9 +64,9 @@ class RackSpec(Spec):
     switches: tuple[OneLine, ...] = Field(min_length=1)
     design: Design = "ebgp-as-per-rack"
     node_as_number: AsNumber | None = Field(default=None, alias="nodeASNumber")
-    hold_time: Seconds = 90
+    hold_time: HoldTime = 90
     keepalive_time: Seconds | None = None
-    graceful_restart_time: Seconds = 120
+    graceful_restart_time: RestartTime = 120
     ttl_security: bool = False
     max_prefixes: int | None = Field(default=None, ge=1)
     password: Password | None = None
@@ -65,10 +75,6 @@ class RackSpec(Spec):
 
     @model_validator(mode="after")
     def _timers(self) -> RackSpec:
-        if self.hold_time != 0 and not 3 <= self.hold_time <= 65535:
-            raise ValueError("holdTime must be 0 or 3s..65535s (RFC 4271, 4.2)")
         if self.keepalive_time is not None and self.hold_time and self.keepalive_time * 2 > self.hold_time:
             raise ValueError("keepaliveTime must be at most half of holdTime, better a third (RFC 4271, 4.4)")
-        if not 0 <= self.graceful_restart_time <= 4095:
-            raise ValueError("gracefulRestartTime must be 0s..4095s (12 bits, RFC 4724, 3)")
         return self

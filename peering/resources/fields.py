@@ -89,12 +89,26 @@ def _router_id(value: Any) -> str:
 def _seconds(value: Any) -> int:
     """Whole seconds from `30`, `"30s"` or `"1m30s"` (Kubernetes' duration text)."""
     if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError(f"{value} is negative; a duration is not")
         return value
     match = _DURATION.match(value) if isinstance(value, str) and value else None
     if match is None:
         raise ValueError(f"{value!r} is no duration such as 30s or 1m30s (whole seconds)")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
+
+
+def _hold_time(value: int) -> int:
+    if value != 0 and not 3 <= value <= 65535:
+        raise ValueError("holdTime must be 0 or 3s..65535s (RFC 4271, 4.2)")
+    return value
+
+
+def _restart_time(value: int) -> int:
+    if value > 4095:
+        raise ValueError("a restart time is at most 4095s (12 bits, RFC 4724, 3)")
+    return value
 
 
 def _selector(value: Any) -> str:
@@ -121,6 +135,8 @@ IpAddress = Annotated[str, BeforeValidator(_address)]
 InterfaceAddress = Annotated[str, BeforeValidator(_interface_address)]
 RouterId = Annotated[str, BeforeValidator(_router_id)]
 Seconds = Annotated[int, BeforeValidator(_seconds)]
+HoldTime = Annotated[Seconds, AfterValidator(_hold_time)]
+RestartTime = Annotated[Seconds, AfterValidator(_restart_time)]
 Selector = Annotated[str, BeforeValidator(_selector)]
 OneLine = Annotated[str, AfterValidator(_one_line)]
 

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from peering.resources.fields import OneLine, Spec
 
+#: Seconds between two reports of a speaker to whom nothing happens.
+RENEWAL_S = 30
+
 
 class PeerStatus(Spec):
     """One session as the speaker sees it. `since` is a Unix time in seconds."""
@@ -17,7 +20,7 @@ class PeerStatus(Spec):
     local_address: str | None = None
     peer_address: str
     peer_asn: int = Field(alias="peerASN")
-    state: Literal["Established", "Idle"]
+    state: Literal["Established", "Idle", "Unknown"]
     since: float
     reason: str = ""
     received: int = 0
@@ -26,9 +29,14 @@ class PeerStatus(Spec):
 
 
 class BGPNodeStatusSpec(Spec):
-    """What a node's speaker observes: its sessions, blocks and kernel routes, and what is wrong."""
+    """What a node's speaker observes: its sessions, blocks and kernel routes, and what is wrong.
+
+    `reported` is the Unix time of the report; it is renewed every `RENEWAL_S`, so an old one means that no
+    speaker runs there any more.
+    """
 
     node: OneLine
+    reported: float = 0.0
     sessions: tuple[PeerStatus, ...] = ()
     blocks: tuple[str, ...] = ()
     kernel_routes: int = 0

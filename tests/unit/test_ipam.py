@@ -194,6 +194,7 @@ def test_a_node_without_a_block_has_no_address_to_give(tmp_path: Path) -> None:
 
 def test_the_block_of_a_node_that_is_gone_is_freed_after_two_observations(tmp_path: Path) -> None:
     async def check(store: SqliteStore) -> None:
+        await put(store, PODS)
         for name in ("a", "b"):
             await put(store, node(name))
             await ensure_blocks(store, node(name), [PODS])
@@ -212,6 +213,7 @@ def test_the_block_of_a_node_that_is_gone_is_freed_after_two_observations(tmp_pa
 
 def test_a_node_that_came_back_keeps_its_block(tmp_path: Path) -> None:
     async def check(store: SqliteStore) -> None:
+        await put(store, PODS)
         await put(store, node("other"))
         owned = await ensure_blocks(store, node("a"), [PODS])
         collector = Collector(grace=10)
@@ -235,13 +237,30 @@ def test_a_store_that_shows_no_node_at_all_frees_nothing(tmp_path: Path) -> None
     in_store(tmp_path, check)
 
 
+def test_an_empty_block_whose_pool_is_gone_is_freed_and_one_in_use_is_not(tmp_path: Path) -> None:
+    async def check(store: SqliteStore) -> None:
+        await put(store, PODS)
+        for name in ("a", "b"):
+            await put(store, node(name))
+            await ensure_blocks(store, node(name), [PODS])
+        await assign(store, "a", "pod-1")
+        collector = Collector(grace=10)
+        assert await collector.collect(store, 0) == []
+        await store.delete("IPPool", "pods")
+        assert await collector.collect(store, 1) == []
+        assert [n for n, _ in await collector.collect(store, 20)] == ["b"]
+        await release(store, "pod-1")
+        await collector.collect(store, 21)
+        assert [n for n, _ in await collector.collect(store, 40)] == ["a"]
+
+    in_store(tmp_path, check)
+
+
 def test_the_order_of_blocks_covers_the_pool_and_starts_elsewhere_for_each_node() -> None:
     spec = PODS.spec
     assert isinstance(spec, IPPoolSpec)
     orders = {name: list(blocks_for(name, spec)) for name in ("a", "b", "c", "d", "e", "f")}
-    assert {frozenset(order) for order in orders.values()} == {
-        frozenset(f"10.244.0.{i}/26" for i in (0, 64, 128, 192))
-    }
+    assert {frozenset(order) for order in orders.values()} == {frozenset(f"10.244.0.{i}/26" for i in (0, 64, 128, 192))}
     assert len({order[0] for order in orders.values()}) > 1
 
 

@@ -45,12 +45,12 @@ def test_every_node_has_one_session_per_switch_and_family(name: str) -> None:
 @pytest.mark.parametrize(("name", "kind"), DESIGNS.items())
 def test_both_ends_agree(name: str, kind: str) -> None:
     compiled = plan(dual_tor(name))
-    far_ends = {
-        (s.local_address, s.peer_address): s for switch in compiled.switches.values() for s in switch.sessions
+    far_ends: dict[tuple[str, str], Session] = {
+        (s.local_address or "", s.peer_address): s for switch in compiled.switches.values() for s in switch.sessions
     }
     for speaker in compiled.speakers.values():
         for near in speaker.sessions:
-            far = far_ends[near.peer_address, near.local_address]
+            far = far_ends[near.peer_address, near.local_address or ""]
             assert (near.local_asn, near.peer_asn, near.type) == (far.peer_asn, far.local_asn, kind)
             shared = (
                 "hold_time",
@@ -128,9 +128,7 @@ def test_a_fifth_node_adds_its_sessions_and_touches_no_other() -> None:
 
 
 def test_a_new_pool_touches_no_session() -> None:
-    pool = parse(
-        "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: b}\nspec: {cidr: 10.250.0.0/16}"
-    )
+    pool = parse("apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: b}\nspec: {cidr: 10.250.0.0/16}")
     assert compare(plan(dual_tor()), plan(dual_tor().with_changes(pool))) == []
 
 

@@ -52,7 +52,7 @@ def test_a_watch_sees_every_change_after_its_start_in_order(tmp_path: Path) -> N
         await other.create("Rack", "not-watched", {})
         await other.update("Node", "a", {"n": 2})
         await other.delete("Node", "before")
-        seen = {}
+        seen: dict[str, object] = {}
         while len(seen) < 2:
             for change in await anext(watch):
                 seen[change.name] = change.stored.document if change.stored else None
