@@ -1,0 +1,236 @@
+"""What a switch accepts and sends, as lists and ordered entries that any platform's policy language can say.
+
+Towards the rack (nodes, reflectors):
+  in    BLACKHOLE (RFC 7999) is refused: it takes an agreement and a discard route, and accepting such a route
+        as a usual one would forward what its sender wants dropped. Then only `accept`, only with an AS path
+        the neighbour may have, GRACEFUL_SHUTDOWN (RFC 8326) with local preference 0, and every other
+        community removed except those that forbid passing the route on.
+  out   by `downward`: the default route, that and `send`, or everything.
+Towards the fabric:
+  in    everything but the switch's own addresses.
+  out   `announce`, and of that only what the switch or its rack originates: a block inside a pool that
+        another rack announced must not go from one spine to the next.
+Everything that no entry permits is denied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
+from typing import Literal
+
+from fabric_templates.naming import owned
+from peering.session import Downward, PrefixRule, SwitchPlan
+
+Version = Literal[4, 6]
+VERSIONS: tuple[Version, ...] = (4, 6)
+Side = Literal["rack", "fabric"]
+Community = Literal["blackhole", "graceful-shutdown", "no-export", "no-advertise"]
+
+_SEQ_LIST = 5
+_SEQ_MAP = 10
+_DEFAULTS = (PrefixRule("0.0.0.0/0", 0, 0), PrefixRule("::/0", 0, 0))
+_KEPT: tuple[Community, ...] = ("graceful-shutdown", "no-export", "no-advertise")
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixEntry:
+    """`ge` and `le` as routers want them: prefix length < ge <= le, both absent for the prefix itself."""
+
+    seq: int
+    prefix: str
+    min_length: int
+    max_length: int
+    ge: int | None
+    le: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixList:
+    """Permits its entries and nothing else; one without entries permits nothing."""
+
+    name: str
+    version: Version
+    entries: tuple[PrefixEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PathRule:
+    """An AS path: `empty`, `only` (asn, once or prepended), `begins` (asn, then anything)."""
+
+    kind: Literal["empty", "only", "begins"]
+    asn: int = 0
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PathList:
+    name: str
+    rules: tuple[PathRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommunityList:
+    """Matches the members; with `others`, every community that is no member."""
+
+    name: str
+    members: tuple[Community, ...]
+    others: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One step: all matches that are given must hold. Names refer to lists of the same view."""
+
+    seq: int
+    permit: bool = True
+    path_list: str | None = None
+    community_list: str | None = None
+    prefix_list: str | None = None
+    strip_communities: str | None = None
+    local_preference: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMap:
+    name: str
+    version: Version
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What our lists are called on a platform with this limit."""
+
+    limit: int
+
+    def of(self, *parts: str | int) -> str:
+        return owned(self.limit, *parts)
+
+    def prefixes(self, kind: str, version: Version) -> str:
+        return self.of(kind, f"V{version}")
+
+    def route_map(self, group: str, direction: str, version: Version) -> str:
+        return self.of(group, direction, f"V{version}")
+
+    @property
+    def blackhole(self) -> str:
+        return self.of("BLACKHOLE")
+
+    @property
+    def graceful_shutdown(self) -> str:
+        return self.of("GRACEFUL-SHUTDOWN")
+
+    @property
+    def strip(self) -> str:
+        return self.of("STRIP")
+
+
+def prefix_lists(plan: SwitchPlan, names: Names, maps: Iterable[RouteMap]) -> tuple[PrefixList, ...]:
+    """The prefix lists that these route maps refer to, by family and name."""
+    used = {entry.prefix_list for one in maps for entry in one.entries}
+    lists = [
+        PrefixList(names.prefixes(kind, version), version, _entries(rules, version))
+        for kind, rules in _rule_lists(plan).items()
+        for version in VERSIONS
+    ]
+    return tuple(sorted((one for one in lists if one.name in used), key=lambda one: (one.version, one.name)))
+
+
+def _rule_lists(plan: SwitchPlan) -> dict[str, tuple[PrefixRule, ...]]:
+    own = tuple(_exactly(cidr) for cidr in plan.networks)
+    return {"ACCEPT": plan.accept, "ANNOUNCE": plan.announce, "OWN": own, **_downward(plan)}
+
+
+def _downward(plan: SwitchPlan) -> dict[str, tuple[PrefixRule, ...]]:
+    """What a node is sent: no list means everything."""
+    table: dict[Downward, dict[str, tuple[PrefixRule, ...]]] = {
+        "default-only": {"DEFAULT": _DEFAULTS},
+        "pools": {"DEFAULT": _DEFAULTS, "SEND": plan.send},
+        "all": {},
+    }
+    return table[plan.downward]
+
+
+def _exactly(cidr: str) -> PrefixRule:
+    length = ip_network(cidr).prefixlen
+    return PrefixRule(cidr, length, length)
+
+
+def _entries(rules: Iterable[PrefixRule], version: Version) -> tuple[PrefixEntry, ...]:
+    bounds = set()
+    for rule in rules:
+        network = ip_network(rule.cidr)
+        if network.version == version:
+            key = (network.network_address.packed, network.prefixlen)
+            bounds.add((*key, rule.min_length, rule.max_length, str(network)))
+    numbered = enumerate(sorted(bounds), start=1)
+    return tuple(_entry(i * _SEQ_LIST, text, length, low, high) for i, (_, length, low, high, text) in numbered)
+
+
+def _entry(seq: int, prefix: str, length: int, low: int, high: int) -> PrefixEntry:
+    ge = low if low > length else None
+    le = high if high > length else None
+    return PrefixEntry(seq, prefix, max(low, length), high, ge, le)
+
+
+def path_list(name: str, rules: Iterable[PathRule]) -> PathList:
+    """The rules, each once, in a stable order, numbered."""
+    ordered = sorted({(rule.kind != "empty", rule.asn, rule.kind) for rule in rules})
+    numbered = enumerate(ordered, start=1)
+    return PathList(name, tuple(PathRule(kind, asn, i * _SEQ_LIST) for i, (_, asn, kind) in numbered))
+
+
+def community_lists(names: Names, maps: Iterable[RouteMap]) -> tuple[CommunityList, ...]:
+    """The community lists that these route maps refer to, by name."""
+    used = {name for one in maps for e in one.entries for name in (e.community_list, e.strip_communities)}
+    lists = (
+        CommunityList(names.blackhole, ("blackhole",)),
+        CommunityList(names.graceful_shutdown, ("graceful-shutdown",)),
+        CommunityList(names.strip, _KEPT, others=True),
+    )
+    return tuple(one for one in lists if one.name in used)
+
+
+def route_maps(plan: SwitchPlan, names: Names, group: str, side: Side, version: Version) -> tuple[RouteMap, RouteMap]:
+    """(in, out) of a group; `group` is its name without our prefix, as in `NODES`."""
+    into, out = {"rack": (_from_rack, _to_rack), "fabric": (_from_fabric, _to_fabric)}[side]
+    return (
+        RouteMap(names.route_map(group, "IN", version), version, into(plan, names, group, version)),
+        RouteMap(names.route_map(group, "OUT", version), version, out(plan, names, group, version)),
+    )
+
+
+def _from_rack(plan: SwitchPlan, names: Names, group: str, version: Version) -> tuple[Entry, ...]:
+    allowed = Entry(
+        seq=3 * _SEQ_MAP,
+        path_list=names.of(group),
+        prefix_list=names.prefixes("ACCEPT", version),
+        strip_communities=names.strip,
+    )
+    return (
+        Entry(seq=_SEQ_MAP, permit=False, community_list=names.blackhole),
+        replace(allowed, seq=2 * _SEQ_MAP, community_list=names.graceful_shutdown, local_preference=0),
+        allowed,
+    )
+
+
+def _to_rack(plan: SwitchPlan, names: Names, group: str, version: Version) -> tuple[Entry, ...]:
+    kinds = tuple(_downward(plan))
+    if not kinds:
+        return (Entry(seq=_SEQ_MAP),)
+    numbered = enumerate(kinds, start=1)
+    return tuple(Entry(seq=i * _SEQ_MAP, prefix_list=names.prefixes(kind, version)) for i, kind in numbered)
+
+
+def _from_fabric(plan: SwitchPlan, names: Names, group: str, version: Version) -> tuple[Entry, ...]:
+    return (
+        Entry(seq=_SEQ_MAP, permit=False, prefix_list=names.prefixes("OWN", version)),
+        Entry(seq=2 * _SEQ_MAP, community_list=names.graceful_shutdown, local_preference=0),
+        Entry(seq=3 * _SEQ_MAP),
+    )
+
+
+def _to_fabric(plan: SwitchPlan, names: Names, group: str, version: Version) -> tuple[Entry, ...]:
+    return (Entry(seq=_SEQ_MAP, path_list=names.of("RACK"), prefix_list=names.prefixes("ANNOUNCE", version)),)

@@ -1,0 +1,81 @@
+"""A switch's plan printed in its platform's words: checks first, then templates that only print.
+
+The same plan gives the same bytes. Passwords come in by their own argument and are placeholders without it,
+so that plans, diffs and logs hold none. Templates see one name, `view`, and a misspelt field of it is an
+error (`StrictUndefined`), not an empty string in a switch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fabric_templates import devices, features, values
+from fabric_templates.devices import Device
+from fabric_templates.view import view
+from peering.problems import Problem, errors, ordered
+from peering.session import SecretKeyRef, SwitchPlan
+
+Passwords = Mapping[SecretKeyRef, str]
+
+
+class RenderRefused(Exception):
+    """The plan cannot be said on its platform. `problems` holds every reason, errors only."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(problem.line() for problem in problems))
+        self.problems = problems
+
+
+def check(name: str, plan: SwitchPlan, *, passwords: Passwords | None = None) -> tuple[Problem, ...]:
+    """Everything that refuses or qualifies the rendering of `Switch/NAME`, warnings included; empty is good.
+
+    With `passwords` they are checked too: each one there, and printable.
+    """
+    where = f"Switch/{name}"
+    device = devices.find(plan.platform, where)
+    if isinstance(device, Problem):
+        return (device,)
+    bad_values = values.check(where, name, plan, device, passwords)
+    return ordered([*bad_values, *features.check(where, plan, device)])
+
+
+def render(name: str, plan: SwitchPlan, *, passwords: Passwords | None = None) -> dict[str, str]:
+    """{file name: text} of the switch. Raises RenderRefused where `check` finds an error; warnings pass.
+
+    Without `passwords` each password is printed as `<secret:NAME/KEY>`.
+    """
+    refused = errors(check(name, plan, passwords=passwords))
+    if refused:
+        raise RenderRefused(refused)
+    device = _device(plan)
+    shown = view(name, plan, device, passwords)
+    return {f.name: _environment().get_template(f.template).render(view=shown) for f in device.files}
+
+
+def secret_files(plan: SwitchPlan) -> frozenset[str]:
+    """The names among `render`'s files that hold real passwords when `passwords` are given."""
+    if not any(session.password for session in plan.sessions):
+        return frozenset()
+    return frozenset(f.name for f in _device(plan).files if f.secrets)
+
+
+def _device(plan: SwitchPlan) -> Device:
+    device = devices.find(plan.platform, "Switch")
+    if isinstance(device, Problem):
+        raise RenderRefused((device,))
+    return device
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("fabric_templates", "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
