@@ -1,0 +1,1 @@
+"""Topologies in containerlab's format and a runner that executes them in plain Linux network namespaces."""
