@@ -1,0 +1,365 @@
+"""The node agent: keeps what ExaBGP announces, what the kernel routes and what the status says as desired.
+
+    store ─► view ─► ExaBGP configuration ─► sessions
+             view ─► announcements ─► ExaBGP ─► peers
+    peers ─► ExaBGP ─► events ─► Rib ─► kernel routes
+    links, foreign changes ─► kernel routes
+
+Each arrow is a `Reconciler` that is triggered when its input changed and makes its output equal to the whole
+desired set; none of them keeps a queue. Killing the agent at any moment loses nothing: sessions live in
+ExaBGP, routes in the kernel, claims in the store. ExaBGP that finds no agent for the graceful-restart time
+ends itself (exabgp_shim.py), so it never announces for long what nobody stands for any more.
+
+On SIGTERM the agent takes ExaBGP with it, without a NOTIFICATION, and leaves the kernel routes: peers that
+help with graceful restart keep forwarding until the next agent is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from bgp_speaker.exabgp_config import Rendered, compile_config
+from bgp_speaker.exabgp_driver import ConfigRefused, Connected, ExaBGP, ExaBGPFailed, Exited
+from bgp_speaker.exabgp_events import EndOfRib, Event, PeerOpen, PeerState, RouteRefresh, Undecodable, Update
+from bgp_speaker.exabgp_user import DEFAULT_USER
+from bgp_speaker.import_policy import ImportPolicy
+from bgp_speaker.initial_sync import InitialSync
+from bgp_speaker.node_status import StatusWriter
+from bgp_speaker.node_view import WATCHED, NodeView, read_view
+from bgp_speaker.peer_announcer import PeerAnnouncer
+from bgp_speaker.reconciler import WILL_HEAL, Log, Reconciler
+from bgp_speaker.rib import Rib
+from bgp_speaker.route_writer import RouteWriter
+from bgp_speaker.session_table import SessionTable
+from peering.prefixes import format_address
+from peering.resource import Resource
+from peering.resources.observed import BGPNodeStatusSpec
+from peering.store.protocol import Store
+
+#: Makes sure the node owns a block of each pool; the face passes IPAM's.
+ClaimBlocks = Callable[[Store, Resource, tuple[Resource, ...]], Awaitable[object]]
+
+_REPAIR_INTERVAL_S = 60.0
+_ROUTES_PAUSE_S = 0.02
+_STATUS_PAUSE_S = 0.5
+_SHORTEST_SYNC_S = 10.0
+_GONE_TWICE_S = 1.0
+
+
+class AlreadyRunning(Exception):
+    """Another agent works in the same run directory."""
+
+
+class Speaker:
+    """One node. `run` ends when `stop` is called, or with an exception that is a bug."""
+
+    def __init__(
+        self,
+        node: str,
+        store: Store,
+        run_dir: Path,
+        claim: ClaimBlocks,
+        log: Log,
+        exabgp_user: str = DEFAULT_USER,
+    ) -> None:
+        self._node = node
+        self._store = store
+        self._run_dir = run_dir
+        self._claim = claim
+        self._log = log
+        self._exabgp_user = exabgp_user
+        self._exabgp: ExaBGP | None = None
+        self._view: NodeView | None = None
+        self._rib = Rib()
+        self._sessions = SessionTable()
+        self._announcer = PeerAnnouncer()
+        self._rendered: Rendered | None = None
+        self._problems: dict[str, str] = {}
+        self._sync: InitialSync | None = None
+        self._exabgp_restarts = 0
+        self._route_count = 0
+        self._stopped = asyncio.Event()
+        self._status = StatusWriter(store, node)
+        self._seeing = Reconciler("store", self._see, log)
+        self._claiming = Reconciler("ipam", self._claim_blocks, log)
+        self._configuring = Reconciler("exabgp", self._configure, log)
+        self._announcing = Reconciler("announcements", self._announce, log)
+        self._routing = Reconciler("kernel routes", self._write_routes, log, _ROUTES_PAUSE_S)
+        self._reporting = Reconciler("status", self._report, log, _STATUS_PAUSE_S)
+
+    async def run(self) -> None:
+        """Works until stopped. Raises AlreadyRunning."""
+        lock = _lock(self._run_dir)
+        loops = (self._seeing, self._claiming, self._configuring, self._announcing, self._routing, self._reporting)
+        try:
+            async with RouteWriter(self._log, self._routing.trigger) as self._routes, asyncio.TaskGroup() as group:
+                tasks = [group.create_task(loop.run()) for loop in loops]
+                tasks += [group.create_task(self._watch_store()), group.create_task(self._tick())]
+                await self._stopped.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await self._end_exabgp()
+            os.close(lock)
+
+    def stop(self) -> None:
+        """Ends `run`: ExaBGP goes too, kernel routes stay."""
+        self._stopped.set()
+
+    async def _watch_store(self) -> None:
+        """Turns changes of the store into triggers; a lost watch is begun again."""
+        while True:
+            try:
+                _, since = await self._store.snapshot(())
+                self._seeing.trigger()
+                async for _ in self._store.watch(WATCHED, since):
+                    self._seeing.trigger()
+            except WILL_HEAL as error:
+                self._log(f"store: {error} (watching again)")
+            await asyncio.sleep(1)
+
+    async def _tick(self) -> None:
+        """Deadlines of stale paths and of the initial sync, and the periodic comparison with the kernel."""
+        repair_at = time.monotonic() + _REPAIR_INTERVAL_S
+        while True:
+            await asyncio.sleep(1)
+            now = time.monotonic()
+            if now >= repair_at:
+                repair_at = now + _REPAIR_INTERVAL_S
+                self._routes.distrust()
+                self._routing.trigger()
+            self._reporting.trigger()
+            if self._rib.expire(now) or (self._sync is not None and self._sync.expire(now)):
+                self._routing.trigger()
+
+    async def _see(self) -> None:
+        """Reads what the store declares now, and triggers what depends on what changed."""
+        before, view = self._view, await read_view(self._store, self._node)
+        if view.plan is None and before is not None and before.plan is not None:
+            # One reading in which the node is missing may be wrong; it would withdraw everything.
+            await asyncio.sleep(_GONE_TWICE_S)
+            view = await read_view(self._store, self._node)
+        self._view = view
+        if before is None or (view.plan, view.blocks) != (before.plan, before.blocks):
+            self._configure_rib(view)
+            self._routing.trigger()
+            self._announcing.trigger()
+        if before is None or (view.plan, view.passwords) != (before.plan, before.passwords):
+            self._configuring.trigger()
+        if before is None or (view.node, view.pools) != (before.node, before.pools):
+            self._claiming.trigger()
+        self._reporting.trigger()
+
+    def _configure_rib(self, view: NodeView) -> None:
+        plan = view.plan
+        if plan is None:
+            self._rib.configure((), ImportPolicy(own_asn=0, accept=()), "")
+            return
+        policy = ImportPolicy(
+            own_asn=plan.asn,
+            accept=plan.imports,
+            own_blocks=view.blocks,
+            loopbacks=plan.loopbacks,
+            uplink_subnets=plan.uplink_subnets,
+        )
+        self._rib.configure(plan.sessions, policy, plan.router_id)
+
+    async def _claim_blocks(self) -> None:
+        if self._view is None or self._view.node is None:
+            return
+        try:
+            await self._claim(self._store, self._view.node, self._view.pools)
+        except WILL_HEAL as error:
+            self._note("ipam", str(error))
+            raise
+        self._note("ipam", "")
+
+    async def _configure(self) -> None:
+        """Brings ExaBGP to the sessions of the plan; without a plan there is no ExaBGP."""
+        view = self._view
+        if view is None:
+            return
+        if view.plan is None:
+            await self._withdraw_everything()
+            return
+        exabgp, started = self._exabgp, self._exabgp is not None
+        if exabgp is None:
+            exabgp = self._exabgp = self._make_exabgp(view)
+        rendered = compile_config(
+            view.plan,
+            socket_path=str(exabgp.socket_path),
+            shim_command=exabgp.shim_command,
+            passwords=view.passwords,
+        )
+        peers = [s.peer_address for s in view.plan.sessions if s.name not in rendered.omitted]
+        self._rendered = rendered
+        self._sessions.keep_only(peers)
+        self._announcer.keep_only(peers)
+        try:
+            outcome = await (exabgp.ensure(rendered.text) if started else exabgp.start(rendered.text))
+        except (ConfigRefused, ExaBGPFailed) as error:
+            self._note("exabgp", str(error))
+        else:
+            self._note("exabgp", "")
+            if outcome != "unchanged":
+                self._log(f"exabgp {outcome}: generation {rendered.generation}, {len(peers)} sessions")
+        self._announcing.trigger()
+        self._reporting.trigger()
+
+    def _make_exabgp(self, view: NodeView) -> ExaBGP:
+        """An ExaBGP that ends itself when no agent comes back within the restart time its peers were told."""
+        sessions = view.plan.sessions if view.plan else ()
+        restart = max((s.graceful_restart_time for s in sessions), default=0)
+        return ExaBGP(
+            self._run_dir,
+            on_event=self._on_event,
+            log=self._log,
+            user=self._exabgp_user,
+            orphan_timeout=max(restart, _SHORTEST_SYNC_S),
+        )
+
+    async def _withdraw_everything(self) -> None:
+        """The node is gone from the declaration: its routes go first, so that no helper keeps them."""
+        if self._exabgp is not None and self._exabgp.ready:
+            await self._announcer.withdraw_all(self._exabgp)
+        await self._end_exabgp()
+
+    async def _end_exabgp(self) -> None:
+        exabgp, self._exabgp = self._exabgp, None
+        if exabgp is not None:
+            await exabgp.stop()
+            self._sessions.all_down("the speaker ended the session", time.time())
+            self._announcer.forget()
+
+    def _on_event(self, event: Event | Connected | Exited) -> None:
+        """Called for every event of ExaBGP, in order; quick, and never blocks."""
+        now = time.monotonic()
+        match event:
+            case Connected():
+                self._on_connected(event, now)
+            case Exited():
+                self._on_exited(event, now)
+            case PeerState(state="up" | "down"):
+                self._rib.handle(event, now)
+                self._on_peer_state(event)
+            case EndOfRib(peer=peer, family=family) | RouteRefresh(peer=peer, family=family, subtype="end"):
+                self._rib.handle(event, now)
+                if self._sync is not None:
+                    self._sync.finished(peer, family)
+                self._routing.trigger()
+                self._reporting.trigger()
+            case Update() | PeerOpen() | RouteRefresh():
+                self._rib.handle(event, now)
+                self._routing.trigger()
+            case Undecodable():
+                self._log(f"exabgp: cannot read {event.excerpt!r}: {event.reason}; asking the peers to repeat")
+                self._announcer.refresh(self._sessions.up())
+                self._announcing.trigger()
+            case _:
+                pass
+
+    def _on_connected(self, event: Connected, now: float) -> None:
+        """ExaBGP can be talked to: everything known about its sessions is replaced by what it says."""
+        up = {n.peer: n for n in event.neighbors if n.up}
+        self._announcer.connected(fresh=event.fresh, up=list(up))
+        for neighbor in event.neighbors:
+            since = time.time() - neighbor.uptime
+            self._sessions.set_state(neighbor.peer, neighbor.up, "" if neighbor.up else "not up yet", since)
+        if self._sync is None and self._view is not None and self._view.plan is not None:
+            sessions = [s for s in self._view.plan.sessions if not up or s.peer_address in up]
+            expected: set[tuple[str, str]] = {(s.peer_address, f) for s in sessions for f in s.families}
+            longest = max((s.graceful_restart_time for s in sessions), default=0)
+            self._sync = InitialSync(expected, now + max(longest, _SHORTEST_SYNC_S))
+        self._announcing.trigger()
+        self._reporting.trigger()
+
+    def _on_exited(self, event: Exited, now: float) -> None:
+        self._log(f"exabgp ended ({event.reason}): kernel routes stay, it is started again")
+        self._exabgp_restarts += 1
+        self._rib.exabgp_died(now)
+        self._sessions.all_down("ExaBGP ended", time.time())
+        self._announcer.forget()
+        self._reporting.trigger()
+
+    def _on_peer_state(self, event: PeerState) -> None:
+        up = event.state == "up"
+        if self._sessions.set_state(event.peer, up, event.reason, time.time()):
+            self._log(f"session with {event.peer} {event.state}{f': {event.reason}' if event.reason else ''}")
+        if up:
+            self._announcer.peer_up(event.peer)
+            self._announcing.trigger()
+        self._routing.trigger()
+        self._reporting.trigger()
+
+    async def _announce(self) -> None:
+        view, exabgp = self._view, self._exabgp
+        if view is not None and view.plan is not None and exabgp is not None and exabgp.ready:
+            refused = await self._announcer.announce(exabgp, view.plan, view.blocks, self._sessions.up())
+            self._note("announcements", f"ExaBGP refused {refused[0]!r}" if refused else "")
+            self._reporting.trigger()
+
+    async def _write_routes(self) -> None:
+        view = self._view
+        if view is None:
+            return
+        await self._routes.read_links()
+        loopbacks = view.plan.loopbacks if view.plan else ()
+        desired = self._rib.routes(self._routes.connected, self._routes.sources(loopbacks))
+        holding = self._sync if view.plan is not None else _OVER
+        self._route_count = self._routes.write(desired, view.blocks if view.plan else (), holding)
+        self._reporting.trigger()
+
+    def _note(self, about: str, problem: str) -> None:
+        """Keeps what is wrong for the status, and says it once."""
+        if problem and self._problems.get(about) != problem:
+            self._log(f"{about}: {problem}")
+        self._problems[about] = problem
+
+    async def _report(self) -> None:
+        view = self._view
+        if view is None:
+            return
+        sessions = view.plan.sessions if view.plan else ()
+        peers = [s.peer_address for s in sessions]
+        refused = {format_address(peer): count for peer, count in self._rib.refused().items()}
+        rows = self._sessions.status(
+            sessions,
+            self._rendered.omitted if self._rendered else {},
+            {peer: self._rib.received(peer) for peer in peers},
+            refused,
+            self._announcer.counts(),
+        )
+        problems = [*(p.line() for p in view.problems), *filter(None, self._problems.values())]
+        await self._status.write(
+            BGPNodeStatusSpec(
+                node=self._node,
+                sessions=rows,
+                blocks=view.blocks,
+                kernel_routes=self._route_count,
+                problems=tuple(problems),
+                exabgp_restarts=self._exabgp_restarts,
+            ),
+            time.time(),
+        )
+
+
+#: For a node that is no longer declared: nothing is held.
+_OVER = InitialSync(set(), 0.0)
+_OVER.expire(0.0)
+
+
+def _lock(run_dir: Path) -> int:
+    """The lock of the run directory; the kernel lets go of it when the process ends, however it ends."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = os.open(run_dir / "agent.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise AlreadyRunning(f"another speaker works in {run_dir} (use --run-dir for a second one)") from None
+    return lock
