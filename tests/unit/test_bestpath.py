@@ -61,9 +61,7 @@ def test_the_classic_med_trap_has_one_winner_in_every_order() -> None:
 
 
 def test_multipath_takes_all_that_tie_through_different_as() -> None:
-    choice = choose(
-        [path("10.0.0.1", as_path=(1,)), path("10.0.0.2", as_path=(2,)), path("10.0.0.3", as_path=(3, 4))]
-    )
+    choice = choose([path("10.0.0.1", as_path=(1,)), path("10.0.0.2", as_path=(2,)), path("10.0.0.3", as_path=(3, 4))])
     assert choice is not None
     assert {p.next_hop for p in choice.multipath} == {pack_address("10.0.0.1"), pack_address("10.0.0.2")}
 

@@ -1,0 +1,46 @@
+# Two commands on a fresh machine (Debian 12 or Ubuntu, root or sudo): `make lab` and `make test`.
+# Both do their own set-up: the virtual environment and what the lab needs from the distribution.
+
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+LAB ?= dual-tor
+STAMP := $(VENV)/.installed
+
+.PHONY: lab lab-down test check bench setup unit
+
+setup: $(STAMP)
+	@sh containerlab/prerequisites.sh
+
+$(STAMP): pyproject.toml requirements.lock
+	@echo "== python: a virtual environment in $(VENV), packages as locked in requirements.lock"
+	@sh containerlab/prerequisites.sh python3-venv
+	@[ -x $(BIN)/python ] || python3 -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+lab: setup
+	@echo "== lab: $(LAB) in network namespaces"
+	@$(SUDO) $(BIN)/underlay lab up $(LAB)
+	@$(SUDO) $(BIN)/underlay lab demo $(LAB)
+
+lab-down: setup
+	@$(SUDO) $(BIN)/underlay lab down $(LAB)
+
+check: $(STAMP)
+	@echo "== ruff, mypy, import rules"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+unit: $(STAMP)
+	@$(BIN)/pytest tests/unit -n 2
+
+test: setup check
+	@echo "== tests: units, then real daemons in network namespaces"
+	@$(SUDO) $(BIN)/pytest -p no:cacheprovider tests
+
+bench: setup
+	@$(SUDO) $(BIN)/python bench/lab.py

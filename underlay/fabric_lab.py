@@ -1,0 +1,277 @@
+"""A lab with everything in it: the topology in namespaces, the declaration in a store, rendered ToRs, speakers.
+
+    topology ─► namespaces, links, spines        declaration ─► store ─► plan ─► rendered ToR configurations
+    topology ─► Node objects (as kubelet would)  store ─► a speaker on every node, one controller
+
+The runner (containerlab/) knows nothing of BGP and the other rooms nothing of labs; here they meet. `up` is
+idempotent: a second one adds what the topology has gained, renders the switches anew and sends running FRRs only
+the difference. The store belongs to the lab and goes with it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from containerlab import daemons as catalog
+from containerlab import namespaces
+from containerlab.daemons import Daemon
+from containerlab.node_addresses import addresses_of
+from containerlab.runner import Event, Lab
+from containerlab.topology import Node, Topology
+from containerlab.topology_file import load_topology
+from peering.compile import plan
+from peering.manifests import read_manifests
+from peering.problems import Problem, errors
+from peering.resource import Resource, parse_resource
+from peering.resources.catalog import PLAN_KINDS, UNDERLAY
+from peering.resources.observed import BGPNodeStatusSpec
+from peering.session import Plan
+from peering.snapshot import Snapshot
+from peering.store.open_store import open_store
+from peering.store.protocol import Store
+from peering.store.resources import load, put
+from underlay.output import Refused, print_problems
+from underlay.planning import passwords_of, render_all
+
+RUN_DIR = Path("/run/underlay/lab")
+_REMOVABLE = Path("/run")
+NODE_GROUP = "k8s-node"
+_PACKAGE = Path(catalog.__file__).parent
+_SAMPLES = _PACKAGE.parent / "config" / "samples"
+_COLLECT_GRACE_S = 3
+
+#: What a switch has before anything of ours: who it is.
+_BASE_CONFIG = "frr defaults traditional\nhostname {name}\nservice integrated-vtysh-config\n!\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """How far the lab is: sessions established of those planned, and what is still missing."""
+
+    established: int
+    planned: int
+    missing: tuple[str, ...]
+
+    @property
+    def done(self) -> bool:
+        return not self.missing
+
+
+class FabricLab:
+    """One lab by its topology. `files`: the declaration for a new store; by default the sample of its name."""
+
+    def __init__(
+        self,
+        topology: str,
+        *,
+        name: str | None = None,
+        files: list[Path] | None = None,
+        run_dir: Path = RUN_DIR,
+        on_event: Callable[[Event], None] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.path = topology_path(topology)
+        loaded = read_topology(self.path, verbose=verbose)
+        self.declaration = files or [_SAMPLES / loaded.name]
+        self.lab = Lab(
+            loaded,
+            run_dir / (name or loaded.name),
+            name,
+            base_dir=self.path.parent,
+            on_event=on_event,
+        )
+
+    @property
+    def store_path(self) -> Path:
+        return self.lab.run_dir / "store.db"
+
+    @property
+    def store_url(self) -> str:
+        return f"sqlite:{self.store_path}"
+
+    @property
+    def topology(self) -> Topology:
+        return self.lab.topology
+
+    def nodes(self) -> list[Node]:
+        """The Kubernetes nodes among the lab's nodes."""
+        return list(self.topology.in_group(NODE_GROUP))
+
+    async def up(self) -> None:
+        """Raises LabFailed, LabBusy or Refused with everything that is wrong."""
+        store = open_store(self.store_url)
+        try:
+            await self._declare(store)
+            snapshot, compiled = await self._compile(store)
+            self.lab.files = self._switch_files(compiled, snapshot)
+            self.lab.daemons = self._daemons()
+            reloading = self._running_with_other_files()
+            await self._forget_old_statuses(store)
+            await self.lab.up()
+            await self._reload(reloading)
+        finally:
+            await store.close()
+
+    async def start(self, node: str) -> None:
+        """Starts the daemons of a node that was stopped; what it last reported is forgotten first."""
+        store = open_store(self.store_url)
+        try:
+            await self._forget_old_statuses(store)
+            await self.lab.start(node)
+        finally:
+            await store.close()
+
+    async def down(self) -> None:
+        """Removes the lab and its store; folders on the way that are empty then go too."""
+        await self.lab.down()
+        self._remove_store()
+
+    def _remove_store(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            self.store_path.with_name(self.store_path.name + suffix).unlink(missing_ok=True)
+        for folder in (self.lab.run_dir, self.lab.run_dir.parent, self.lab.run_dir.parent.parent):
+            if folder.is_relative_to(_REMOVABLE) and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    async def convergence(self, store: Store) -> Convergence:
+        """Every session up, and over each of them at least the default route and the other racks' blocks."""
+        _, compiled = await self._compile(store)
+        statuses = {r.name: cast(BGPNodeStatusSpec, r.spec) for r in (await load(store, ("BGPNodeStatus",)))[0]}
+        missing: list[str] = []
+        established = planned = 0
+        for node, speaker in compiled.speakers.items():
+            rows = {s.session: s for s in statuses[node].sessions} if node in statuses else {}
+            planned += len(speaker.sessions)
+            for session in speaker.sessions:
+                row = rows.get(session.name)
+                if row is None or row.state != "Established":
+                    missing.append(f"{node} {session.name}: {row.reason if row else 'no status yet'}")
+                    continue
+                established += 1
+                wanted = 1 + _foreign_blocks(compiled, statuses, node, session.families[0])
+                if row.accepted < wanted or not row.announced:
+                    missing.append(f"{node} {session.name}: {row.accepted} of {wanted} routes")
+        return Convergence(established, planned, tuple(missing))
+
+    async def _declare(self, store: Store) -> None:
+        """The admin's side into a new store; Node objects for nodes that have none."""
+        present = Snapshot((await load(store, PLAN_KINDS))[0])
+        if not present.all("Switch"):
+            resources, problems = read_manifests(self.declaration)
+            if errors(problems):
+                raise Refused(problems, "nothing was changed")
+            for resource in resources:
+                await put(store, resource)
+        for node in self.nodes():
+            if present.get("Node", node.name) is None:
+                await put(store, node_resource(node))
+
+    async def _forget_old_statuses(self, store: Store) -> None:
+        """What a speaker said that no longer runs is not true any more."""
+        for status in await store.list("BGPNodeStatus"):
+            if status.name not in self.topology.nodes or self.lab.init(status.name).pid() is None:
+                await store.delete("BGPNodeStatus", status.name)
+
+    async def _compile(self, store: Store) -> tuple[Snapshot, Plan]:
+        resources, _, unreadable = await load(store, (*PLAN_KINDS, "Secret"))
+        snapshot = Snapshot(resources)
+        compiled = plan(snapshot)
+        if errors([*unreadable, *compiled.problems]):
+            raise Refused([*unreadable, *compiled.problems], "the lab was left as it is")
+        return snapshot, compiled
+
+    def _switch_files(self, compiled: Plan, snapshot: Snapshot) -> dict[str, dict[str, str]]:
+        rendered = render_all(compiled, passwords_of(snapshot))
+        return {
+            name: {catalog.FRR_CONFIG: _BASE_CONFIG.format(name=name) + "".join(files.values())}
+            for name, files in rendered.items()
+            if name in self.topology.nodes
+        }
+
+    def _daemons(self) -> dict[str, list[Daemon]]:
+        """A speaker on every node; the controller on the first, as a Deployment would stand on any."""
+        nodes = [node.name for node in self.nodes()]
+        found = {name: [self._speaker(name)] for name in nodes}
+        if nodes:
+            found[nodes[0]].append(self._controller(nodes[0]))
+        return found
+
+    def _speaker(self, node: str) -> Daemon:
+        run_dir = self.lab.node_dir(node) / "speaker"
+        argv = (sys.executable, "-m", "underlay", "speaker", "--node", node, "--run-dir", str(run_dir))
+        return Daemon(name="speaker", argv=(*argv, "--store", self.store_url))
+
+    def _controller(self, node: str) -> Daemon:
+        argv = (sys.executable, "-m", "underlay", "controller", "--grace", str(_COLLECT_GRACE_S))
+        return Daemon(name="controller", argv=(*argv, "--store", self.store_url))
+
+    def _running_with_other_files(self) -> list[str]:
+        """Switches that run on another configuration than the one that is about to be written."""
+        changed = []
+        for node, files in self.lab.files.items():
+            path = self.lab.node_dir(node) / catalog.FRR_CONFIG
+            running = self.lab.init(node).pid() is not None and path.exists()
+            if running and path.read_text() != files[catalog.FRR_CONFIG]:
+                changed.append(node)
+        return changed
+
+    async def _reload(self, switches: list[str]) -> None:
+        """Sends each switch the difference, as the network's own automation would."""
+        problems = []
+        for switch in switches:
+            done = await namespaces.command(catalog.frr_reload(self.lab.node_dir(switch)))
+            if not done.ok:
+                message = "did not take the new configuration (frr-reload.py failed)"
+                hint = f"see `underlay lab exec {self.topology.name} {switch} -- vtysh`"
+                problems.append(Problem("error", "reload-failed", f"Switch/{switch}", "", message, hint))
+        if problems:
+            raise Refused(problems)
+
+
+def topology_path(text: str) -> Path:
+    """A topology by the name of one that is shipped, or by its file. Raises Refused."""
+    shipped = _PACKAGE / f"{text}.clab.yml"
+    for path in (shipped, Path(text)):
+        if path.is_file():
+            return path.absolute()
+    known = ", ".join(sorted(p.name.removesuffix(".clab.yml") for p in _PACKAGE.glob("*.clab.yml")))
+    raise Refused(message=f"error: {text!r} is no topology (a .clab.yml file, or one of: {known})")
+
+
+def read_topology(path: Path, *, verbose: bool = False) -> Topology:
+    """The topology of a file, warnings printed. Raises Refused with every problem in it."""
+    topology, problems = load_topology(path.read_text(encoding="utf-8"), path.name)
+    if topology is None:
+        raise Refused(problems)
+    print_problems(problems, verbose=verbose)
+    return topology
+
+
+def node_resource(node: Node) -> Resource:
+    """The Node object that a kubelet and the speaker's address detection would give."""
+    addresses = addresses_of(node)
+    loopbacks = addresses.pop("lo", ())
+    bgp = {("ipv6Address" if ":" in address else "ipv4Address"): address for address in reversed(loopbacks)}
+    labels = {key: value for key, value in node.labels.items() if "/" not in key}
+    document = {
+        "apiVersion": UNDERLAY,
+        "kind": "Node",
+        "metadata": {"name": node.name, "labels": labels},
+        "spec": {"bgp": bgp, "uplinks": [{"interface": i, "addresses": list(a)} for i, a in addresses.items()]},
+    }
+    parsed = parse_resource(document, node.name)
+    if not isinstance(parsed, Resource):
+        raise Refused(parsed)
+    return parsed
+
+
+def _foreign_blocks(compiled: Plan, statuses: Mapping[str, BGPNodeStatusSpec], node: str, family: str) -> int:
+    """How many blocks the nodes of other racks own in the family."""
+    racks = {n: {s.source for s in speaker.sessions} for n, speaker in compiled.speakers.items()}
+    others = [n for n in compiled.speakers if not racks[n] & racks[node]]
+    blocks = [b for n in others if n in statuses for b in statuses[n].blocks]
+    return sum((":" in block) is (family == "ipv6-unicast") for block in blocks)

@@ -1,0 +1,25 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peering.store.open_store import DEFAULT_STORE
+from underlay.output import Format
+
+StoreOption = Annotated[
+    str,
+    typer.Option("--store", envvar="UNDERLAY_STORE", help="Where resources are kept: sqlite:PATH.", metavar="URL"),
+]
+FilesOption = Annotated[
+    list[Path] | None,
+    typer.Option("--file", "-f", help="Manifests: a file or folder; may be repeated.", metavar="PATH"),
+]
+OutputOption = Annotated[Format, typer.Option("--output", "-o", help="table, json or yaml.")]
+NodeOption = Annotated[str | None, typer.Option("--node", help="Only this node.")]
+SwitchOption = Annotated[str | None, typer.Option("--switch", help="Only this switch.")]
+
+__all__ = ["DEFAULT_STORE", "FilesOption", "NodeOption", "OutputOption", "StoreOption", "SwitchOption"]

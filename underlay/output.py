@@ -1,0 +1,76 @@
+"""How results and problems reach a person or a script: tables, JSON, YAML; problems as one line each.
+
+Results go to stdout, everything else to stderr, so that `-o json` is always one JSON document.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import Any
+
+import yaml
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from peering.problems import Problem
+
+
+class Format(StrEnum):
+    """`-o`."""
+
+    table = "table"
+    json = "json"
+    yaml = "yaml"
+
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
+
+
+class Refused(Exception):
+    """The command ends with exit code 1; what is wrong has been or is printed one problem per line."""
+
+    def __init__(self, problems: Iterable[Problem] = (), message: str = "") -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+        self.message = message
+
+
+def print_data(data: Any, how: Format) -> None:
+    """One JSON or YAML document."""
+    if how is Format.json:
+        text = json.dumps(data, indent=2)
+    else:
+        text = yaml.safe_dump(data, sort_keys=False, default_flow_style=False).rstrip()
+    sys.stdout.write(text + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A plain table; states are coloured on a terminal."""
+    table = Table(title=title or None, box=box.SIMPLE, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def print_problems(problems: Iterable[Problem], *, verbose: bool = False) -> None:
+    """One line per problem on stderr; `info` only when asked for."""
+    for problem in problems:
+        if problem.severity != "info" or verbose:
+            line = Text(f"{problem.severity}: ", style=_STYLES[problem.severity])
+            errors.print(line.append(problem.line(), style="default not bold"))
+
+
+def _cell(value: object) -> Text:
+    text = "" if value is None else str(value)
+    style = {"Established": "green", "running": "green", "Idle": "red", "dead": "red"}.get(text, "")
+    return Text(text, style=style)

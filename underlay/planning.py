@@ -1,0 +1,156 @@
+"""`plan`, `lint`, `render`: the session graph, from files or from the store, and what follows from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fabric_templates import render as rendering
+from fabric_templates.output import write_atomically
+from peering.compile import plan as compile_plan
+from peering.problems import errors
+from peering.resources.observed import SecretSpec
+from peering.session import Plan, SecretKeyRef, Session
+from peering.snapshot import Snapshot
+from peering.store.open_store import open_store
+from underlay.declaring import read_or_refuse, read_snapshot
+from underlay.options import DEFAULT_STORE, FilesOption, NodeOption, OutputOption, StoreOption, SwitchOption
+from underlay.output import Format, Refused, console, print_data, print_problems, print_table
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(plan)
+    app.command()(lint)
+    app.command()(render)
+
+
+def plan(
+    file: FilesOption = None,
+    node: NodeOption = None,
+    switch: SwitchOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    output: OutputOption = Format.table,
+) -> None:
+    """Show the session graph: who peers with whom, from which address, with what parameters.
+
+    Example: underlay plan -f config/samples/dual-tor --switch tor-1a -o json
+    """
+    compiled = _select(compile_plan(declared(file, store)), node, switch)
+    if output is Format.table:
+        print_table("", ["END", "SESSION", "LOCAL", "AS", "PEER", "AS", "TYPE", "HOLD", "SOURCE"], _rows(compiled))
+        print_problems(compiled.problems)
+    else:
+        print_data(compiled.to_json(), output)
+    if errors(compiled.problems):
+        raise Refused()
+
+
+def lint(
+    file: FilesOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    output: OutputOption = Format.table,
+) -> None:
+    """Judge the whole topology before anything is applied. Exit 1 when there is an error.
+
+    Example: underlay lint -f config/samples/dual-tor
+    """
+    problems = compile_plan(declared(file, store)).problems
+    if output is Format.table:
+        print_problems(problems, verbose=True)
+        console.print(f"{len(errors(problems))} errors, {len(problems) - len(errors(problems))} warnings")
+    else:
+        print_data([problem.to_json() for problem in problems], output)
+    if errors(problems):
+        raise Refused()
+
+
+def render(
+    file: FilesOption = None,
+    switch: SwitchOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    platform: Annotated[str | None, typer.Option(help="Use this platform for every switch.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write to DIR/SWITCH/FILE instead of printing.", metavar="DIR")
+    ] = None,
+    with_secrets: Annotated[bool, typer.Option("--with-secrets", help="Real passwords; files become 0600.")] = False,
+) -> None:
+    """Print or write the configurations of the switches.
+
+    Example: underlay render -f config/samples/dual-tor --switch tor-1a
+    """
+    snapshot = declared(file, store)
+    compiled = _select(compile_plan(snapshot), None, switch)
+    print_problems(compiled.problems)
+    if errors(compiled.problems):
+        raise Refused(message="nothing was rendered")
+    rendered = render_all(compiled, passwords_of(snapshot) if with_secrets else None, platform)
+    if out is not None:
+        for name, files in rendered.items():
+            secret = rendering.secret_files(compiled.switches[name]) if with_secrets else ()
+            write_atomically(out / name, files, secret=secret)
+            console.print(f"{out / name}: {', '.join(sorted(files))}", markup=False)
+        return
+    for files in rendered.values():
+        for text in files.values():
+            console.print(text, markup=False, end="")
+
+
+def declared(files: Sequence[Path] | None, store: str) -> Snapshot:
+    """What the files declare or, without files, what the store holds."""
+    return Snapshot(read_or_refuse(files)) if files else asyncio.run(_from_store(store))
+
+
+def render_all(
+    compiled: Plan, passwords: dict[SecretKeyRef, str] | None, platform: str | None = None
+) -> dict[str, dict[str, str]]:
+    """The files of every switch of the plan. Refuses when one cannot be rendered; then nothing is."""
+    switches = {n: replace(s, platform=platform or s.platform) for n, s in compiled.switches.items()}
+    problems = [p for n, s in switches.items() for p in rendering.check(n, s, passwords=passwords)]
+    print_problems(problem for problem in problems if problem.severity != "error")
+    if errors(problems):
+        raise Refused(errors(problems), "nothing was rendered")
+    return {name: rendering.render(name, switch, passwords=passwords) for name, switch in switches.items()}
+
+
+def passwords_of(snapshot: Snapshot) -> dict[SecretKeyRef, str]:
+    """Every value of every Secret of the snapshot, by reference."""
+    secrets = snapshot.specs("Secret", SecretSpec)
+    return {SecretKeyRef(name, key): value for name, s in secrets.items() for key, value in s.values.items()}
+
+
+async def _from_store(url: str) -> Snapshot:
+    store = open_store(url)
+    try:
+        return await read_snapshot(store)
+    finally:
+        await store.close()
+
+
+def _select(compiled: Plan, node: str | None, switch: str | None) -> Plan:
+    """Only one node or switch of the plan; all of it without either."""
+    if node is None and switch is None:
+        return compiled
+    for what, name, known in (("Node", node, compiled.speakers), ("Switch", switch, compiled.switches)):
+        if name is not None and name not in known:
+            raise Refused(message=f"error: there is no {what}/{name} (there are: {', '.join(sorted(known)) or 'none'})")
+    return replace(
+        compiled,
+        speakers={n: s for n, s in compiled.speakers.items() if n == node},
+        switches={n: s for n, s in compiled.switches.items() if n == switch},
+    )
+
+
+def _rows(compiled: Plan) -> list[tuple[object, ...]]:
+    ends = [(f"node/{n}", s.sessions) for n, s in sorted(compiled.speakers.items())]
+    ends += [(f"switch/{n}", s.sessions) for n, s in sorted(compiled.switches.items())]
+    return [_row(end, session) for end, sessions in ends for session in sessions]
+
+
+def _row(end: str, s: Session) -> tuple[object, ...]:
+    local = s.local_address or "(kernel's choice)"
+    return (end, s.name, local, s.local_asn, s.peer_address, s.peer_asn, s.type, f"{s.hold_time}s", s.source)
