@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,7 +63,5 @@ def test_what_is_no_selector_is_refused(text: str) -> None:
 
 @given(st.text(alphabet="ab'\"!=&|(){},in has() all()", max_size=30))
 def test_any_text_is_a_selector_or_a_selector_error(text: str) -> None:
-    try:
+    with contextlib.suppress(SelectorError):
         assert parse_selector(text)({"a": "b"}) in (True, False)
-    except SelectorError as error:
-        assert str(error)
