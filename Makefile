@@ -16,8 +16,8 @@ $(STAMP): pyproject.toml requirements.lock
 	@echo "== python: a virtual environment in $(VENV), packages as locked in requirements.lock"
 	@sh containerlab/prerequisites.sh python3-venv
 	@[ -x $(BIN)/python ] || python3 -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 lab: setup

@@ -54,7 +54,8 @@ from peering.prefixes import Address, Prefix, is_ipv6
 
 PROTOCOL, TABLE, METRIC = 201, 254, 20
 _ID_BITS = 20  # the ids of our objects: protocol << 20 and on, a million of our own
-_GONE = frozenset((errno.ESRCH, errno.ENOENT))  # a deletion that finds nothing has nothing left to do
+_GONE = frozenset((errno.ESRCH, errno.ENOENT))
+_GROUP_GONE = "Nexthop id does not exist"  # what IPv4 says, with EINVAL, to deleting a route over such a group
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ class _Pass:
         errors: dict[Step, NetlinkError] = {}
         for index, step in enumerate(steps):
             error = refused.get(index)
-            if error is None or (isinstance(step, DeleteObject) and error.errno in _GONE):
+            if error is None or (isinstance(step, DeleteObject) and _is_gone(error)):
                 self._kernel.objects.apply(step)
             else:
                 errors[step] = error
@@ -281,7 +282,7 @@ class _Pass:
     def _delete_routes(self, entries: Sequence[RouteEntry]) -> list[RouteEntry]:
         """Those that are gone now."""
         refused = self._execute([self._writer.delete(entry) for entry in entries])
-        still_there = {index: error for index, error in refused.items() if error.errno not in _GONE}
+        still_there = {index: error for index, error in refused.items() if not _is_gone(error)}
         for index, error in still_there.items():
             self.failed[entries[index].prefix] = f"the old route cannot be deleted: {error}"
         return [entry for index, entry in enumerate(entries) if index not in still_there]
@@ -304,6 +305,11 @@ def _request(step: Step, protocol: int) -> Request:
             return set_group(id_, members, protocol, replace=replace_)
         case DeleteObject(id_):
             return delete_nexthop(id_)
+
+
+def _is_gone(error: NetlinkError) -> bool:
+    """Whether a deletion found nothing, and so has nothing left to do."""
+    return error.errno in _GONE or error.text == _GROUP_GONE
 
 
 def _excludes(old: RouteEntry, new: RouteEntry) -> bool:

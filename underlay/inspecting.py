@@ -99,9 +99,11 @@ def show(
     if output is not Format.table:
         print_data(rows, output)
         return
-    lines = [(r["cidr"], r["node"], r["state"], f"{r['used']}/{r['size']}", "", "") for r in rows]
-    lines += [(r["cidr"], r["node"], "", "", a, handle) for r in rows for a, handle in r["addresses"].items()]
-    print_table("", ["BLOCK", "NODE", "STATE", "USED", "ADDRESS", "HANDLE"], sorted(lines))
+    lines: list[Sequence[object]] = []
+    for row in rows:
+        lines.append((row["cidr"], row["node"], row["state"], f"{row['used']}/{row['size']}", "", ""))
+        lines += [("", "", "", "", address, handle) for address, handle in row["addresses"].items()]
+    print_table("", ["BLOCK", "NODE", "STATE", "USED", "ADDRESS", "HANDLE"], lines)
 
 
 def _block_rows(url: str) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ async def run(fabric: FabricLab) -> None:
         await _traceroute(fabric, names, first.namespace, f"{first.node}/{first.name}", last.address(version))
     await _traceroute(fabric, names, fabric.lab.namespace(outside[0].name), outside[0].name, first.address(4))
     for version in (4, 6):
-        await _flows(fabric, outside[0].name, last, version)
+        await _flows(fabric, outside[0].name, first, version)
 
 
 async def show_sessions(fabric: FabricLab) -> None:

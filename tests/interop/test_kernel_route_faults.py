@@ -54,6 +54,10 @@ def test_deleted_by_somebody_is_seen_and_just_that_repaired(
     assert result.messages == 1
     assert not monitor.drain()
     assert kernel.read() == desired
+    node.ip("route del 100.64.0.8/30")
+    result = kernel.sync(many(501, node.via("d0", "d1")))
+    assert result.repaired == (prefixes(3)[2],)
+    assert set(result.added) == {prefixes(3)[2], prefixes(501)[500]}
 
 
 def test_nexthops_flushed_by_somebody(node: Node, kernel: KernelRoutes, monitor: RouteMonitor) -> None:
@@ -114,7 +118,9 @@ def test_link_down_and_up(node: Node, kernel: KernelRoutes, monitor: RouteMonito
     wait_for(lambda: node.ifindex["d1"] in monitor.drain().ifindexes)
     wait_for(lambda: len(node.routes()) == 1000)
     shrunk = many(1000, node.via("d0"))
-    assert kernel.apply(shrunk).failed == (), "what is gone already counts as deleted"
+    result = kernel.apply(shrunk)
+    assert (len(result.changed), len(result.removed), result.failed) == (1000, 100, ()), "gone counts as deleted"
+    assert kernel.apply(shrunk).messages == 0
     assert kernel.read() == shrunk
     node.ip(break_it.replace("down", "up"))
     wait_for(lambda: "LOWER_UP" in node.ip("link show d1"))
@@ -144,18 +150,21 @@ def test_apply_finds_its_memory_wrong_and_looks(node: Node, kernel: KernelRoutes
 
 def test_duplicate_that_a_dead_writer_left(node: Node, kernel: KernelRoutes) -> None:
     """A kill between writing the new route and deleting the old one leaves both."""
-    old, new = many(5, node.via("d0")), many(5, node.via("d0", "d1"))
-    kernel.sync(old | {prefixes(9)[8]: KernelRoute(node.via("d0", "d1"))})
+    on_one, on_both = prefixes(9)[7:]
+    stay = {on_one: KernelRoute(node.via("d0")), on_both: KernelRoute(node.via("d0", "d1"))}
+    old, new = many(5, node.via("d0")) | stay, many(5, node.via("d0", "d1")) | stay
+    kernel.sync(old)
     (nhid,) = {route["nhid"] for route in node.routes("route show 100.64.0.32/30")}
     writer = RouteWriter(PROTOCOL, TABLE, METRIC)
-    with node.open(NetlinkSocket) as socket:
-        assert socket.execute([writer.add(p, nhid, None, append=True) for p in prefixes(5)]) == {}
-    assert len(node.routes()) == 11
     for desired in (new, old):
+        with node.open(NetlinkSocket) as socket:
+            assert socket.execute([writer.add(p, nhid, None, append=True) for p in prefixes(5)]) == {}
+        assert len(node.routes()) == 12
         with node.open(KernelRoutes) as restarted:
             assert restarted.sync(desired).failed == ()
             assert restarted.read() == desired
-        assert len(node.routes()) == 5
+        assert len(node.routes()) == 7
+        kernel.sync(old)
 
 
 def test_table_that_changes_all_the_time_is_read_all_the_same(node: Node, kernel: KernelRoutes) -> None:
@@ -198,7 +207,7 @@ def test_no_packet_falls_between_two_routes(node: Node, kernel: KernelRoutes, tm
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as probe:
         assert probe.stdout is not None
         assert probe.stdout.readline() == "ready\n"
-        for turn in range(600):
+        for turn in range(2000):
             desired = fixed | {pack_prefix(moving): KernelRoute(sets[turn % 3])}
             assert kernel.apply(desired if turn % 2 else dict(list(desired.items())[1:])).failed == ()
         (tmp_path / "word").write_text("stop")

@@ -115,6 +115,10 @@ def test_route_that_cannot_be_written_keeps_the_old_one(node: Node, kernel: Kern
     bad_source = KernelRoute(node.via("d0"), pack_address("192.0.2.77"))
     assert len(kernel.apply(dict.fromkeys(old, bad_source)).failed) == 10
     assert kernel.read() == old
+    elsewhere = KernelRoute((Nexthop(pack_address("10.50.0.3"), node.ifindex["d0"]),))
+    moved = dict.fromkeys(prefixes(5), elsewhere)
+    assert len(kernel.apply(many(10, node.via("d1")) | moved).failed) == 5
+    assert kernel.read() == old | moved, "the others of its group do not take it along"
 
 
 def test_restart_adopts_what_is_there(node: Node, kernel: KernelRoutes) -> None:
