@@ -140,8 +140,9 @@ class Speaker:
     async def _see(self) -> None:
         """Reads what the store declares now, and triggers what depends on what changed."""
         before, view = self._view, await read_view(self._store, self._node)
-        if view.plan is None and before is not None and before.plan is not None:
-            # One reading in which the node is missing may be wrong; it would withdraw everything.
+        if before is not None and _sessions_of(before) and not _sessions_of(view):
+            # One reading in which the node, or all of its sessions, is missing may be wrong: it would
+            # withdraw everything.
             await asyncio.sleep(_GONE_TWICE_S)
             view = await read_view(self._store, self._node)
         self._view = view
@@ -151,7 +152,7 @@ class Speaker:
             self._announcing.trigger()
         if before is None or (view.plan, view.passwords) != (before.plan, before.passwords):
             self._configuring.trigger()
-        if before is None or (view.node, view.pools) != (before.node, before.pools):
+        if before is None or (view.node, view.pools, view.blocks) != (before.node, before.pools, before.blocks):
             self._claiming.trigger()
         self._reporting.trigger()
 
@@ -346,6 +347,10 @@ class Speaker:
             ),
             time.time(),
         )
+
+
+def _sessions_of(view: NodeView) -> int:
+    return len(view.plan.sessions) if view.plan else 0
 
 
 #: For a node that is no longer declared: nothing is held.

@@ -1,8 +1,7 @@
 """What the store declares for one node: its part of the plan, its blocks, its passwords.
 
 The whole snapshot is compiled, because the plan of one node depends on racks, switches and pools; only what
-concerns this node leaves this module. When the store holds something that no longer compiles for the node,
-the last good view stays in force and the problem is reported.
+concerns this node leaves this module, its problems included.
 """
 
 from __future__ import annotations
@@ -44,7 +43,8 @@ async def read_view(store: Store, name: str) -> NodeView:
     snapshot = Snapshot(resources)
     compiled = plan(snapshot)
     mine = compiled.speakers.get(name)
-    problems = [*unreadable, *errors(compiled.problems)]
+    mine_too = {f"Node/{name}", *(s.source for s in (mine.sessions if mine else ()))}
+    problems = [*unreadable, *(p for p in errors(compiled.problems) if p.object in mine_too)]
     return NodeView(
         plan=mine,
         node=snapshot.get("Node", name),
