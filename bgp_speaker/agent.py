@@ -104,7 +104,10 @@ class Speaker:
                 for task in tasks:
                     task.cancel()
         finally:
-            await self._end_exabgp()
+            if self._stopped.is_set():
+                await self._end_exabgp()
+            elif self._exabgp is not None:
+                await self._exabgp.leave()  # a bug of ours is no reason to end sessions: the next agent adopts it
             os.close(lock)
 
     def stop(self) -> None:
@@ -188,21 +191,25 @@ class Speaker:
         if view.plan is None:
             await self._withdraw_everything()
             return
-        exabgp, started = self._exabgp, self._exabgp is not None
-        if exabgp is None:
-            exabgp = self._exabgp = self._make_exabgp(view)
-        rendered = compile_config(
-            view.plan,
-            socket_path=str(exabgp.socket_path),
-            shim_command=exabgp.shim_command,
-            passwords=view.passwords,
-        )
+        exabgp = self._exabgp or self._make_exabgp(view)
+        try:
+            rendered = compile_config(
+                view.plan,
+                socket_path=str(exabgp.socket_path),
+                shim_command=exabgp.shim_command,
+                passwords=view.passwords,
+            )
+        except ValueError as error:
+            self._note("exabgp", f"{error}; the sessions stay as they are")
+            return
         peers = [s.peer_address for s in view.plan.sessions if s.name not in rendered.omitted]
         self._rendered = rendered
         self._sessions.keep_only(peers)
         self._announcer.keep_only(peers)
+        bring_about = exabgp.start if self._exabgp is None else exabgp.ensure
+        self._exabgp = exabgp
         try:
-            outcome = await (exabgp.ensure(rendered.text) if started else exabgp.start(rendered.text))
+            outcome = await bring_about(rendered.text)
         except (ConfigRefused, ExaBGPFailed) as error:
             self._note("exabgp", str(error))
         else:
