@@ -33,7 +33,9 @@ _LOG_INTERVAL = 0.5
 _SECRET = re.compile(r'(md5-password[\s\'"]+)[^\s\'";]+')
 _WRITTEN_SECRET = re.compile(r'md5-password "([^"]+)"')
 
-#: A logger that cannot write would end ExaBGP; named pipes and the global settings file are not ours.
+#: A logger that cannot write would end ExaBGP; named pipes and the global settings file are not ours. The reactor's
+#: speed is how long ExaBGP sleeps when nothing comes, in hundredths of a second: what comes wakes it at once, so its
+#: default of 1.0 only costs CPU, more than 1 % of a core with four sessions.
 _SETTINGS = {
     "exabgp_api_cli": "false",
     "exabgp_api_ack": "true",
@@ -43,7 +45,7 @@ _SETTINGS = {
     "exabgp_log_level": "INFO",
     "exabgp_log_processes": "false",
     "exabgp_log_statistics": "false",
-    "exabgp_reactor_speed": "1.0",
+    "exabgp_reactor_speed": "4.0",
     "exabgp_daemon_daemonize": "false",
 }
 

@@ -19,7 +19,7 @@ class StatusWriter:
 
     async def write(self, status: BGPNodeStatusSpec, now: float) -> None:
         """`now` is Unix time. Raises StoreError when the store is away; the next try writes what is true then."""
-        if status != self._written or now - self._written_at >= RENEWAL_S:
+        if status != self._written or abs(now - self._written_at) >= RENEWAL_S:
             stamped = status.model_copy(update={"reported": float(round(now))})
             await put(self._store, Resource("BGPNodeStatus", self._node, stamped))
             self._written, self._written_at = status, now

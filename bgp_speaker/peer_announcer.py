@@ -6,13 +6,20 @@ whole set is told again; what it knows already costs nothing on the wire. Then E
 a peer that helped with graceful restart drop what we no longer announce (RFC 4724, 4.1): never before.
 
 Neighbours whose session is down are told nothing: unsent routes would block ExaBGP's next reload.
+
+Telling takes time, and ExaBGP speaks meanwhile: a session that comes up again while its replay is under way is
+owed another one, so what is owed is taken off the list before the first line and put back when the connection
+is lost. `connected` and `forget` start a new record; a run that began before writes to the old one only. A line
+that ExaBGP refused leaves open what it announces, so it is asked.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
 from bgp_speaker.announcements import Announced, desired_announcements
+from bgp_speaker.exabgp_channel import Disconnected
 from bgp_speaker.exabgp_commands import Announcement, difference, end_of_rib_lines, route_refresh_lines
 from bgp_speaker.exabgp_driver import ExaBGP
 from peering.session import Family, SpeakerPlan
@@ -26,6 +33,7 @@ class PeerAnnouncer:
         self._unknown = False
         self._replay: set[str] = set()
         self._refresh: set[str] = set()
+        self._one_at_a_time = asyncio.Lock()
 
     def connected(self, *, fresh: bool, up: Sequence[str]) -> None:
         """ExaBGP is there: a `fresh` one announces nothing, another one has to be asked."""
@@ -44,8 +52,8 @@ class PeerAnnouncer:
 
     def keep_only(self, peers: Iterable[str]) -> None:
         """Forgets neighbours that ExaBGP no longer has."""
-        wanted = set(peers)
-        self._told = {peer: told for peer, told in self._told.items() if peer in wanted}
+        for peer in self._told.keys() - set(peers):
+            del self._told[peer]
 
     def forget(self) -> None:
         """ExaBGP is gone, and with it all it was told."""
@@ -60,26 +68,42 @@ class PeerAnnouncer:
 
         Raises Disconnected when ExaBGP goes away meanwhile; what was told is then read again or told anew.
         """
-        await self._ask_if_unknown(exabgp)
-        everything = desired_announcements(plan, blocks)
-        desired = {peer: everything[peer] for peer in up if peer in everything}
-        replay, refresh = self._replay & desired.keys(), self._refresh & desired.keys()
-        refused = await exabgp.send_all(difference(desired, self._actual(desired, replay)))
-        self._told |= desired
-        families: dict[str, Sequence[Family]] = {s.peer_address: s.families for s in plan.sessions}
-        for peer in sorted(replay):
-            refused += await exabgp.send_all(end_of_rib_lines([peer], families[peer]))
-        for peer in sorted(refresh):
-            refused += await exabgp.send_all(route_refresh_lines([peer], families[peer]))
-        self._replay -= replay
-        self._refresh -= refresh
-        return refused
+        async with self._one_at_a_time:
+            await self._ask_if_unknown(exabgp)
+            everything = desired_announcements(plan, blocks)
+            desired = {peer: everything[peer] for peer in up if peer in everything}
+            replay, refresh = self._replay & desired.keys(), self._refresh & desired.keys()
+            self._replay -= replay
+            self._refresh -= refresh
+            families: dict[str, Sequence[Family]] = {s.peer_address: s.families for s in plan.sessions}
+            try:
+                refused = await self._tell(exabgp, desired, replay)
+                for peer in sorted(replay):
+                    refused += await exabgp.send_all(end_of_rib_lines([peer], families[peer]))
+                for peer in sorted(refresh):
+                    refused += await exabgp.send_all(route_refresh_lines([peer], families[peer]))
+            except Disconnected:
+                self._replay |= replay
+                self._refresh |= refresh
+                raise
+            return refused
 
     async def withdraw_all(self, exabgp: ExaBGP) -> None:
         """Takes back everything that any neighbour was told."""
-        await self._ask_if_unknown(exabgp)
-        await exabgp.send_all(difference({}, self._told))
-        self._told = {}
+        async with self._one_at_a_time:
+            await self._ask_if_unknown(exabgp)
+            told = self._told
+            await exabgp.send_all(difference({}, told))
+            told.clear()
+
+    async def _tell(self, exabgp: ExaBGP, desired: Announced, replay: set[str]) -> list[str]:
+        told = self._told
+        refused = await exabgp.send_all(difference(desired, self._actual(desired, replay)))
+        told |= desired
+        if refused:
+            self._unknown = True
+            await self._ask_if_unknown(exabgp)
+        return refused
 
     async def _ask_if_unknown(self, exabgp: ExaBGP) -> None:
         if self._unknown:

@@ -70,6 +70,8 @@ class SessionTable:
         peer = session.peer_address
         state = self._states.get(peer) or _State(False, 0.0, "never came up")
         up = state.up and why_omitted is None
+        # A session that was left out may share its address with one that was not: the routes are that one's.
+        heard = received.get(peer, 0) if why_omitted is None else 0
         return PeerStatus(
             session=session.name,
             peer=session.peer,
@@ -79,7 +81,7 @@ class SessionTable:
             state="Established" if up else "Idle",
             since=state.since,
             reason=why_omitted or ("" if up else state.reason),
-            received=received.get(peer, 0),
-            accepted=received.get(peer, 0) - refused.get(peer, 0),
+            received=heard,
+            accepted=heard - refused.get(peer, 0) if heard else 0,
             announced=announced.get(peer, 0) if up else 0,
         )

@@ -2,8 +2,8 @@
 
 That is a block whose node is gone, and an empty block whose pool is gone. One reading of the store may be wrong
 (a cache, a list that came back empty), so a block must be found ownerless in two readings at least `grace`
-seconds apart. And a reading without any node frees nothing: that is a store that has lost its nodes, not a
-cluster that has.
+seconds apart. A reading without any node frees nothing: that is a store that has lost its nodes, not a
+cluster that has. Neither does one in which a document could not be read: it may be the owner.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Collector:
 
     async def collect(self, store: Store, now: float) -> list[tuple[str, str]]:
         """One observation; frees what is due and returns it as (node, block)."""
-        resources, _, _ = await load(store, _KINDS)
-        ownerless = _ownerless(resources)
+        resources, _, unreadable = await load(store, _KINDS)
+        ownerless = [] if unreadable else _ownerless(resources)
         self._ownerless_since = {key: self._ownerless_since.get(key, now) for key in ownerless}
         due = [key for key, since in self._ownerless_since.items() if since < now and now - since >= self._grace]
         for node, cidr in due:

@@ -55,6 +55,8 @@ _TIE_BREAKS: tuple[tuple[str, Step], ...] = (
     ("cluster list length", lambda p: p.cluster_list_length),
     ("peer address", lambda p: (len(p.peer), p.peer)),
     ("next hop", lambda p: p.next_hop),
+    # Only paths of one peer get here (add-path): any order will do, as long as it is one.
+    ("AS path", lambda p: (p.as_path, p.as_path_length, p.med)),
 )
 
 
@@ -109,6 +111,6 @@ def _best_med(paths: list[Path]) -> list[Path]:
 
 def _one_per_next_hop(best: Path, equal: Sequence[Path], max_paths: int) -> tuple[Path, ...]:
     by_next_hop = {best.next_hop: best}
-    for path in sorted(equal, key=lambda p: (p.next_hop, p.peer)):
+    for path in sorted(equal, key=lambda p: (p.next_hop, [step(p) for _, step in _TIE_BREAKS])):
         by_next_hop.setdefault(path.next_hop, path)
     return tuple(by_next_hop.values())[:max_paths]

@@ -7,6 +7,7 @@ them would win depends on the order of files.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,19 @@ import yaml
 from peering.problems import Problem
 from peering.resource import Resource, parse_resource
 
+_SUFFIXES = (".yaml", ".yml", ".json")
+
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice in one mapping."""
+    """SafeLoader that refuses a key given twice in one mapping, and says where a value does not fit its tag."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """PyYAML lets KeyError, AttributeError and others out for `!!bool maybe`, `!!timestamp now`, `2001-13-01`."""
+        try:
+            return super().construct_object(node, deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            reason = f"this is no {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -73,7 +84,8 @@ def parse_manifests(text: str, source: str) -> tuple[list[Resource], list[Proble
 def _flatten(documents: Iterable[Any]) -> Iterator[Any]:
     """Empty documents dropped, `List` kinds opened."""
     for document in documents:
-        if isinstance(document, dict) and str(document.get("kind", "")).endswith("List"):
+        kind = document.get("kind") if isinstance(document, dict) else None
+        if isinstance(kind, str) and kind.endswith("List"):
             items = document.get("items")
             yield from items if isinstance(items, list) else [items]
         elif document is not None:
@@ -82,12 +94,18 @@ def _flatten(documents: Iterable[Any]) -> Iterator[Any]:
 
 def _files(paths: Iterable[str | Path], problems: list[Problem]) -> Iterator[Path]:
     for path in map(Path, paths):
-        if path.is_dir():
-            yield from sorted(p for p in path.rglob("*") if p.suffix in (".yaml", ".yml", ".json") and p.is_file())
-        elif path.exists():
-            yield path
-        else:
+        try:
+            yield from _files_of(path)
+        except FileNotFoundError:
             problems.append(_file_problem(str(path), "does not exist"))
+        except OSError as error:
+            problems.append(_file_problem(str(path), f"cannot be read: {_reason(error)}"))
+
+
+def _files_of(path: Path) -> list[Path]:
+    if stat.S_ISDIR(path.stat().st_mode):
+        return sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file())
+    return [path]
 
 
 def _yaml_reason(error: Exception) -> str:

@@ -34,7 +34,7 @@ class Problem:
         """The one line a person reads."""
         where = f"{self.object} {self.path}".rstrip()
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{where}: {self.message}{hint}"
+        return _printable(f"{where}: {self.message}{hint}")
 
     def to_json(self) -> dict[str, str]:
         """The shape of `problems[]` in `underlay plan -o json`."""
@@ -46,6 +46,11 @@ class Problem:
             "message": self.message,
             "hint": self.hint,
         }
+
+
+def _printable(text: str) -> str:
+    """A field's name or a file's may hold line ends, terminal sequences, lone surrogates: shown, never acted out."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:

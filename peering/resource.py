@@ -7,10 +7,9 @@ resources. It never raises on bad input: it returns the problems, all of them.
 from __future__ import annotations
 
 import base64
-import binascii
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +22,7 @@ from peering.resources.fields import Spec
 
 Document = dict[str, Any]
 
-_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")
 #: What pydantic calls a value of the wrong type, in an admin's words.
 _WRONG_TYPES = {
@@ -37,6 +36,8 @@ _WRONG_TYPES = {
     "bool_type": "expected true or false",
     "bool_parsing": "expected true or false",
 }
+_INTEGER_BITS = 64
+_YAML_ONLY = {bytes: "!!binary", set: "!!set", tuple: "!!pairs"}
 _SECRET_VALUES = ("stringData", "data", "type", "immutable")
 
 
@@ -74,16 +75,24 @@ class Resource:
         return document
 
 
+def is_name(text: str) -> bool:
+    """Whether a resource can have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def parse_resource(document: Any, source: str = "input", version: int = 0) -> Resource | list[Problem]:
     """The resource in `document`, or every problem in it. `source` names it when it has no name of its own."""
     if not isinstance(document, dict):
         return [_problem("not-a-resource", source, "", f"expected a resource, found {_kind_of(document)}")]
+    foreign = next(_foreign_values(document), None)
+    if foreign is not None:
+        return [_problem("bad-value", source, "", f"holds {foreign}, which cannot be kept")]
     kind = _kind_row(document, source)
     if isinstance(kind, Problem):
         return [kind]
     metadata = document.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(name, str) or not _NAME.match(name):
+    if not isinstance(metadata, dict) or not isinstance(name, str) or not is_name(name):
         hint = "lower-case letters, digits, '-' and '.', at most 253"
         what = "is missing" if name is None else f"{name!r} is no resource name"
         return [_problem("bad-name", f"{source}: {kind.name}", "metadata.name", what, hint)]
@@ -95,6 +104,24 @@ def parse_resource(document: Any, source: str = "input", version: int = 0) -> Re
     if problems or spec is None:
         return problems
     return Resource(kind.name, name, spec, labels, annotations, version)
+
+
+def _foreign_values(document: Document) -> Iterator[str]:
+    """What YAML's tags and escapes can make and no store or daemon can take. Aliases may share or form a ring."""
+    waiting: list[Any] = [document]
+    seen: set[int] = set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            if id(value) not in seen:
+                seen.add(id(value))
+                waiting += [*value, *value.values()] if isinstance(value, dict) else value
+        elif isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+            yield "text that is not Unicode (half a surrogate pair)"
+        elif isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
+            yield f"a number of {value.bit_length()} bits"
+        elif isinstance(value, bytes | set | tuple):
+            yield f"a value of YAML's {_YAML_ONLY[type(value)]}"
 
 
 def _kind_row(document: Document, source: str) -> Kind | Problem:
@@ -145,7 +172,7 @@ def _secret_spec(document: Document, ref: str, problems: list[Problem]) -> Docum
     for key, encoded in _string_map(document.get("data"), ref, "data", problems).items():
         try:
             values[key] = base64.b64decode(encoded, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             problems.append(_problem("bad-value", ref, f"data.{key}", "is not text in base64"))
     return {"values": values}
 

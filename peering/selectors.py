@@ -12,6 +12,9 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
+#: Brackets and negations inside each other; far more than a person writes, far less than the stack holds.
+MAX_DEPTH = 64
+
 Labels = Mapping[str, str]
 Predicate = Callable[[Labels], bool]
 
@@ -88,6 +91,7 @@ class _Parser:
         self._tokens = tokens
         self._text = text
         self._next = 0
+        self._depth = 0
 
     def _found(self) -> str:
         """The next token, for messages."""
@@ -111,13 +115,13 @@ class _Parser:
 
     def _negation(self) -> Predicate:
         if self._accept("!"):
-            inner = self._negation()
+            inner = self._nested(self._negation)
             return lambda labels: not inner(labels)
         return self._term()
 
     def _term(self) -> Predicate:
         if self._accept("("):
-            inner = self.disjunction()
+            inner = self._nested(self.disjunction)
             self._expect(")")
             return inner
         word = self._take("word")
@@ -129,6 +133,14 @@ class _Parser:
             self._expect(")")
             return lambda labels: label in labels
         return self._comparison(word)
+
+    def _nested(self, parse: Callable[[], Predicate]) -> Predicate:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise SelectorError(f"nests deeper than {MAX_DEPTH} levels: selector {self._text[:40]!r}...")
+        inner = parse()
+        self._depth -= 1
+        return inner
 
     def _comparison(self, label: str) -> Predicate:
         operator = self._operator(label)

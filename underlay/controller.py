@@ -86,10 +86,11 @@ class Controller:
     async def _render(self) -> None:
         if self._render_to is None:
             return
-        resources, _, _ = await load(self._store, (*PLAN_KINDS, "Secret"))
+        resources, _, unreadable = await load(self._store, (*PLAN_KINDS, "Secret"))
         compiled = plan(Snapshot(resources))
-        if errors(compiled.problems):
-            self._log(f"the plan has {len(errors(compiled.problems))} errors: rendered files stay as they are")
+        wrong = errors([*unreadable, *compiled.problems])
+        if wrong:
+            self._log(f"the plan has {len(wrong)} errors: rendered files stay as they are")
             return
         passwords = None
         if self._with_secrets:

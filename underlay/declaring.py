@@ -15,11 +15,10 @@ import typer
 
 from peering.compile import plan
 from peering.manifests import read_manifests
-from peering.plan_diff import compare
+from peering.plan_diff import SessionChange, compare
 from peering.problems import Problem, errors
 from peering.resource import Resource
 from peering.resources.catalog import KINDS, PLAN_KINDS, Kind, kind_named
-from peering.session import Plan
 from peering.snapshot import Snapshot
 from peering.store.open_store import open_store
 from peering.store.protocol import Store
@@ -100,11 +99,13 @@ async def _apply(url: str, resources: list[Resource], dry_run: bool) -> None:
     try:
         current = await read_snapshot(store)
         changed = [r for r in resources if not _same(current.get(r.kind, r.name), r)]
-        _judge(current, current.with_changes(changed))
+        changes = _judge(current, current.with_changes(changed))
+        # Written before a word is printed: a reader that hangs up (`| head`) must not stop it half-way.
+        for resource in () if dry_run else changed:
+            await put(store, resource)
+        _print_changes(changes)
         for resource in changed:
             verb = "configured" if current.get(resource.kind, resource.name) else "created"
-            if not dry_run:
-                await put(store, resource)
             console.print(f"{resource.ref} {verb}{' (dry run)' if dry_run else ''}", markup=False)
         for resource in resources:
             if resource not in changed:
@@ -122,26 +123,27 @@ async def _delete(url: str, kind: Kind, name: str, dry_run: bool) -> None:
         if current.get(kind.name, name) is None:
             known = ", ".join(current.all(kind.name)) or "none"
             raise Refused(message=f"error: {kind.name}/{name}: there is no such resource (there are: {known})")
-        _judge(current, current.with_changes((), [f"{kind.name}/{name}"]))
+        changes = _judge(current, current.with_changes((), [f"{kind.name}/{name}"]))
         if not dry_run:
             await store.delete(kind.name, name)
+        _print_changes(changes)
         console.print(f"{kind.name}/{name} deleted{' (dry run)' if dry_run else ''}", markup=False)
     finally:
         await store.close()
 
 
-def _judge(before: Snapshot, after: Snapshot) -> None:
-    """Prints what the change does to the sessions; refuses the errors that it brings."""
+def _judge(before: Snapshot, after: Snapshot) -> list[SessionChange]:
+    """What the change does to the sessions; refuses the errors that it brings."""
     old, new = plan(before), plan(after)
     brought = [problem for problem in new.problems if problem not in old.problems]
     if errors(brought):
         raise Refused(brought, "nothing was changed")
     print_problems(brought)
-    _print_changes(old, new)
+    return compare(old, new)
 
 
-def _print_changes(old: Plan, new: Plan) -> None:
-    for change in compare(old, new):
+def _print_changes(changes: Sequence[SessionChange]) -> None:
+    for change in changes:
         console.print(change.line(), markup=False, style={"+": "green", "-": "red"}.get(change.line()[0], "yellow"))
 
 

@@ -244,7 +244,12 @@ def topology_path(text: str) -> Path:
 
 def read_topology(path: Path, *, verbose: bool = False) -> Topology:
     """The topology of a file, warnings printed. Raises Refused with every problem in it."""
-    topology, problems = load_topology(path.read_text(encoding="utf-8"), path.name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise Refused(message=f"error: {path}: cannot be read: {reason}") from error
+    topology, problems = load_topology(text, path.name)
     if topology is None:
         raise Refused(problems)
     print_problems(problems, verbose=verbose)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
@@ -93,9 +94,7 @@ def show(
     if blocks:
         rows = [{**row, "addresses": {}} for row in rows]
     if ip is not None:
-        rows = [{**row, "addresses": {ip: row["addresses"][ip]}} for row in rows if ip in row["addresses"]]
-        if not rows:
-            raise Refused(message=f"error: {ip} is held by nobody")
+        rows = _holding(rows, _canonical(ip))
     if output is not Format.table:
         print_data(rows, output)
         return
@@ -104,6 +103,21 @@ def show(
         lines.append((row["cidr"], row["node"], row["state"], f"{row['used']}/{row['size']}", "", ""))
         lines += [("", "", "", "", address, handle) for address, handle in row["addresses"].items()]
     print_table("", ["BLOCK", "NODE", "STATE", "USED", "ADDRESS", "HANDLE"], lines)
+
+
+def _holding(rows: list[dict[str, Any]], address: str) -> list[dict[str, Any]]:
+    """The row of the block in which the address is held, with that address alone."""
+    for row in rows:
+        if address in row["addresses"]:
+            return [{**row, "addresses": {address: row["addresses"][address]}}]
+    raise Refused(message=f"error: {address} is held by nobody")
+
+
+def _canonical(address: str) -> str:
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        raise typer.BadParameter(f"{address!r} is no IP address", param_hint="--ip") from None
 
 
 def _block_rows(url: str) -> list[dict[str, Any]]:

@@ -92,7 +92,10 @@ def render(
     if out is not None:
         for name, files in rendered.items():
             secret = rendering.secret_files(compiled.switches[name]) if with_secrets else ()
-            write_atomically(out / name, files, secret=secret)
+            try:
+                write_atomically(out / name, files, secret=secret)
+            except OSError as error:
+                raise Refused(message=f"error: {out / name}: cannot be written: {error.strerror}") from error
             console.print(f"{out / name}: {', '.join(sorted(files))}", markup=False)
         return
     for files in rendered.values():

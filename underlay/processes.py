@@ -14,7 +14,7 @@ import typer
 
 from bgp_speaker.agent import AlreadyRunning, Speaker
 from ipam.claims import PoolExhausted, ensure_blocks
-from peering.resource import Resource
+from peering.resource import Resource, is_name
 from peering.store.open_store import open_store
 from peering.store.protocol import Store, StoreError
 from underlay.controller import Controller
@@ -39,12 +39,16 @@ def speaker(
 
     Example: underlay speaker --node node-1 --store sqlite:/var/lib/underlay/store.db
     """
+    if not is_name(node):
+        raise typer.BadParameter(f"{node!r} is no name of a Node", param_hint="--node")
     asyncio.run(_speaker(node, store, run_dir, exabgp_user))
 
 
 def controller(
     store: StoreOption = DEFAULT_STORE,
-    grace: Annotated[float, typer.Option(help="Seconds a node must be missing before its blocks are freed.")] = 60.0,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds a node must be missing before its blocks are freed.")
+    ] = 60.0,
     render_to: Annotated[
         Path | None, typer.Option(help="Keep the switches' configurations current in DIR/SWITCH/.", metavar="DIR")
     ] = None,

@@ -16,11 +16,11 @@ from peering.resources.fields import (
     Cidr,
     HoldTime,
     InterfaceAddress,
+    KeepaliveTime,
     OneLine,
     Password,
     RestartTime,
     RouterId,
-    Seconds,
     Selector,
     Spec,
 )
@@ -43,7 +43,7 @@ class BGPPeerSpec(Spec):
     password: Password | None = None
     source_address: Literal["UseNodeIP", "None"] = "UseNodeIP"
     hold_time: HoldTime = 90
-    keepalive_time: Seconds | None = None
+    keepalive_time: KeepaliveTime | None = None
     max_restart_time: RestartTime = 120
     ttl_security: int | None = Field(default=None, ge=1, le=254)
 
@@ -111,6 +111,16 @@ class NodeBGP(Spec):
     ipv4_address: InterfaceAddress | None = Field(default=None, alias="ipv4Address")
     ipv6_address: InterfaceAddress | None = Field(default=None, alias="ipv6Address")
     router_id: RouterId | None = Field(default=None, alias="routerID")
+
+    @model_validator(mode="after")
+    def _right_families(self) -> NodeBGP:
+        for field, address, is_ipv6 in (
+            ("ipv4Address", self.ipv4_address, False),
+            ("ipv6Address", self.ipv6_address, True),
+        ):
+            if address is not None and (":" in address) is not is_ipv6:
+                raise ValueError(f"{field} {address} is an IPv{4 if is_ipv6 else 6} address")
+        return self
 
 
 class Uplink(Spec):

@@ -17,11 +17,11 @@ from peering.resources.fields import (
     HoldTime,
     InterfaceAddress,
     IpAddress,
+    KeepaliveTime,
     OneLine,
     Password,
     RestartTime,
     RouterId,
-    Seconds,
     Selector,
     Spec,
 )
@@ -54,6 +54,10 @@ class SwitchSpec(Spec):
         twice = sorted({name for name, is_ipv6 in named if named.count((name, is_ipv6)) > 1})
         if twice:
             raise ValueError(f"fabricPeers: {', '.join(twice)} is named twice in one address family")
+        addresses = [peer.address for peer in self.fabric_peers]
+        shared = sorted({address for address in addresses if addresses.count(address) > 1})
+        if shared:
+            raise ValueError(f"fabricPeers: {', '.join(shared)} is the address of two")
         return self
 
 
@@ -65,10 +69,10 @@ class RackSpec(Spec):
     design: Design = "ebgp-as-per-rack"
     node_as_number: AsNumber | None = Field(default=None, alias="nodeASNumber")
     hold_time: HoldTime = 90
-    keepalive_time: Seconds | None = None
+    keepalive_time: KeepaliveTime | None = None
     graceful_restart_time: RestartTime = 120
     ttl_security: bool = False
-    max_prefixes: int | None = Field(default=None, ge=1)
+    max_prefixes: int | None = Field(default=None, ge=1, le=4294967295)
     password: Password | None = None
     downward: Literal["default-only", "pools", "all"] = "pools"
     accept_prefixes: tuple[Cidr, ...] = ()

@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from peering.selectors import parse_selector
 
-_DURATION = re.compile(r"^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 _RESERVED_ASNS = {0: "RFC 7607", 23456: "AS_TRANS, RFC 6793", 65535: "RFC 7300", 4294967295: "RFC 7300"}
 
 
@@ -92,7 +92,7 @@ def _seconds(value: Any) -> int:
         if value < 0:
             raise ValueError(f"{value} is negative; a duration is not")
         return value
-    match = _DURATION.match(value) if isinstance(value, str) and value else None
+    match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
         raise ValueError(f"{value!r} is no duration such as 30s or 1m30s (whole seconds)")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
@@ -102,6 +102,12 @@ def _seconds(value: Any) -> int:
 def _hold_time(value: int) -> int:
     if value != 0 and not 3 <= value <= 65535:
         raise ValueError("holdTime must be 0 or 3s..65535s (RFC 4271, 4.2)")
+    return value
+
+
+def _keepalive_time(value: int) -> int:
+    if value > 65535:
+        raise ValueError("keepaliveTime is at most 65535s, as the hold time is")
     return value
 
 
@@ -136,6 +142,7 @@ InterfaceAddress = Annotated[str, BeforeValidator(_interface_address)]
 RouterId = Annotated[str, BeforeValidator(_router_id)]
 Seconds = Annotated[int, BeforeValidator(_seconds)]
 HoldTime = Annotated[Seconds, AfterValidator(_hold_time)]
+KeepaliveTime = Annotated[Seconds, AfterValidator(_keepalive_time)]
 RestartTime = Annotated[Seconds, AfterValidator(_restart_time)]
 Selector = Annotated[str, BeforeValidator(_selector)]
 OneLine = Annotated[str, AfterValidator(_one_line)]

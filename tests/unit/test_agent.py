@@ -1,0 +1,587 @@
+"""The agent between a real store, a fake ExaBGP and a fake kernel: what it does with what it hears from each."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import pytest
+
+from bgp_speaker import agent, reconciler
+from bgp_speaker.agent import AlreadyRunning, Speaker
+from bgp_speaker.exabgp_driver import ConfigRefused, Connected, ExaBGPFailed, Exited
+from bgp_speaker.exabgp_events import EndOfRib, PeerState, Undecodable
+from bgp_speaker.exabgp_neighbors import NeighborState
+from bgp_speaker.initial_sync import InitialSync
+from bgp_speaker.node_view import NodeView, read_view
+from peering.compile import plan
+from peering.prefixes import Address, Prefix
+from peering.resource import Resource, parse_resource
+from peering.resources.observed import BGPNodeStatusSpec, PeerStatus
+from peering.store.protocol import Document, Store, StoreError
+from peering.store.resources import find, put
+from peering.store.sqlite import SqliteStore
+from tests.unit.samples import dual_tor
+
+NODE = "node-1"
+SESSIONS = plan(dual_tor()).speakers[NODE].sessions
+PEERS = [s.peer_address for s in SESSIONS]
+BLOCK = "10.244.0.0/26"
+
+
+class FakeExaBGP:
+    """Takes every configuration and command, and connects as soon as it is started."""
+
+    made: ClassVar[list[FakeExaBGP]] = []
+    #: What the next `start` or `ensure` raises.
+    refusal: ClassVar[Exception | None] = None
+
+    def __init__(
+        self, run_dir: Path, *, on_event: Callable[[object], None], log: object, user: str, orphan_timeout: float
+    ) -> None:
+        self.socket_path = run_dir / "exabgp.sock"
+        self.shim_command = ("/usr/bin/python3", "shim.py")
+        self.on_event = on_event
+        self.orphan_timeout = orphan_timeout
+        self.texts: list[str] = []
+        self.calls: list[str] = []
+        self.lines: list[str] = []
+        self.table: dict[str, set[str]] = {}
+        self.ready = False
+        FakeExaBGP.made.append(self)
+
+    async def start(self, text: str) -> str:
+        self.calls.append("start")
+        self._take(text)
+        self.ready = True
+        self.on_event(Connected(pid=1, fresh=True, adopted=False, lost=0, neighbors=()))
+        return "started"
+
+    async def ensure(self, text: str) -> str:
+        self.calls.append("ensure")
+        if self.texts and text == self.texts[-1]:
+            return "unchanged"
+        self._take(text)
+        return "reloaded"
+
+    async def send_all(self, lines: Iterable[str]) -> list[str]:
+        self.lines += lines
+        await asyncio.sleep(0)
+        return []
+
+    async def announced(self) -> dict[str, set[str]]:
+        return self.table
+
+    async def stop(self) -> None:
+        self.calls.append("stop")
+        self.ready = False
+
+    async def leave(self) -> None:
+        self.calls.append("leave")
+        self.ready = False
+
+    def _take(self, text: str) -> None:
+        if FakeExaBGP.refusal is not None:
+            raise FakeExaBGP.refusal
+        self.texts.append(text)
+
+    def session(self, peer: str, state: str, reason: str = "") -> None:
+        self.on_event(PeerState(peer, state, reason))  # type: ignore[arg-type]
+
+    def neighbors(self) -> set[str]:
+        """The peers in the configuration that was taken last."""
+        return {line.split()[1] for line in self.texts[-1].splitlines() if line.startswith("neighbor ")}
+
+
+class FakeRoutes:
+    """The kernel: keeps what was written last."""
+
+    made: ClassVar[list[FakeRoutes]] = []
+
+    def __init__(self, log: object, changed: Callable[[], None]) -> None:
+        self.changed = changed
+        self.written: list[tuple[tuple[str, ...], bool]] = []
+        FakeRoutes.made.append(self)
+
+    async def __aenter__(self) -> FakeRoutes:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def read_links(self) -> None:
+        pass
+
+    def connected(self, gateway: Address) -> int | None:
+        return 1
+
+    def sources(self, loopbacks: Iterable[str]) -> list[Address]:
+        return []
+
+    def distrust(self) -> None:
+        pass
+
+    def write(self, desired: Mapping[Prefix, object], blocks: Iterable[str], sync: InitialSync | None) -> int:
+        self.written.append((tuple(blocks), sync is not None and sync.over))
+        return len(desired)
+
+
+class Agent:
+    """A running speaker with everything around it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = SqliteStore(folder / "store.db")
+        self.run_dir = folder / "run"
+        self.claims: list[str] = []
+        self.claim_fault: Exception | None = None
+        self.said: list[str] = []
+
+    def speaker(self) -> Speaker:
+        return Speaker(NODE, self.store, self.run_dir, self._claim, self.said.append)
+
+    async def _claim(self, store: Store, node: Resource, pools: tuple[Resource, ...]) -> None:
+        self.claims.append(node.name)
+        if self.claim_fault is not None:
+            raise self.claim_fault
+
+    @property
+    def exabgp(self) -> FakeExaBGP:
+        return FakeExaBGP.made[-1]
+
+    @property
+    def routes(self) -> FakeRoutes:
+        return FakeRoutes.made[-1]
+
+    async def declare(self, *resources: Resource) -> None:
+        for resource in resources:
+            await put(self.store, resource)
+
+    async def status(self) -> BGPNodeStatusSpec | None:
+        found = await find(self.store, "BGPNodeStatus", NODE)
+        return cast(BGPNodeStatusSpec, found.spec) if found else None
+
+    async def row(self, number: int = 0) -> PeerStatus | None:
+        status = await self.status()
+        return status.sessions[number] if status else None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Speaker]:
+        """From the first configuration to a clean end."""
+        speaker = self.speaker()
+        task = asyncio.create_task(speaker.run())
+        try:
+            yield speaker
+        finally:
+            speaker.stop()
+            await asyncio.wait_for(task, 10)
+            await self.store.close()
+
+
+async def eventually(holds: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
+    """Waits until the condition holds."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = holds()
+            if answer if isinstance(answer, bool) else await answer:
+                return
+            await asyncio.sleep(0.005)
+
+
+def read(document: Document) -> Resource:
+    parsed = parse_resource(document)
+    assert isinstance(parsed, Resource)
+    return parsed
+
+
+def rack_1(**changes: object) -> Resource:
+    rack = dual_tor().get("Rack", "rack-1")
+    assert rack is not None
+    document = rack.to_document()
+    document["spec"] |= changes
+    return read(document)
+
+
+def block(cidr: str = BLOCK) -> Resource:
+    spec = {"node": NODE, "cidr": cidr, "state": "confirmed"}
+    name = f"{NODE}-{cidr.replace('.', '-').replace('/', '-')}"
+    return read(
+        {"apiVersion": "underlay.io/v1alpha1", "kind": "BlockAffinity", "metadata": {"name": name}, "spec": spec}
+    )
+
+
+@pytest.fixture(autouse=True)
+def _small_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "ExaBGP", FakeExaBGP)
+    monkeypatch.setattr(agent, "RouteWriter", FakeRoutes)
+    monkeypatch.setattr(agent, "_GONE_TWICE_S", 0.05)
+    monkeypatch.setattr(agent, "_STATUS_PAUSE_S", 0.01)
+    monkeypatch.setattr(reconciler, "_FIRST_RETRY_S", 0.01)
+    monkeypatch.setattr(FakeExaBGP, "made", [])
+    monkeypatch.setattr(FakeExaBGP, "refusal", None)
+    monkeypatch.setattr(FakeRoutes, "made", [])
+
+
+Story = Callable[[Agent, Speaker], Awaitable[None]]
+
+
+def tell(folder: Path, story: Story, *resources: Resource) -> Agent:
+    """Runs the story with an agent that finds these resources in its store."""
+    told = Agent(folder)
+
+    async def work() -> None:
+        await told.declare(*resources)
+        async with told.running() as speaker:
+            await story(told, speaker)
+
+    asyncio.run(work())
+    return told
+
+
+async def started(a: Agent) -> None:
+    await eventually(lambda: bool(FakeExaBGP.made) and a.exabgp.ready)
+
+
+def test_exabgp_gets_the_sessions_and_the_status_follows_them(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        assert a.exabgp.neighbors() == set(PEERS)
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: any("announce eor" in line for line in a.exabgp.lines))
+        assert [line.split()[-1] for line in a.exabgp.lines if "nlri" in line] == ["10.0.11.1/32"]
+        assert [line for line in a.exabgp.lines if f"neighbor {PEERS[0]} " not in line] == []
+        a.exabgp.session(PEERS[1], "down", "refused")
+        await eventually(lambda: _rows(a, [("Established", ""), ("Idle", "refused")]))
+        row = await a.row()
+        assert row is not None
+        assert row.announced == 1
+        a.exabgp.session(PEERS[0], "down", "hold timer expired")
+        await eventually(lambda: _rows(a, [("Idle", "hold timer expired"), ("Idle", "refused")]))
+
+    told = tell(tmp_path, story, *dual_tor())
+    assert f"session with {PEERS[0]} up" in told.said
+    assert f"session with {PEERS[0]} down: hold timer expired" in told.said
+    assert told.exabgp.calls[-1] == "stop"
+
+
+async def _rows(a: Agent, expected: list[tuple[str, str]]) -> bool:
+    status = await a.status()
+    return status is not None and [(s.state, s.reason) for s in status.sessions][: len(expected)] == expected
+
+
+def test_a_confirmed_block_is_announced_and_a_lost_one_withdrawn_and_claimed_anew(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: a.claims == [NODE])
+        await a.declare(block())
+        await eventually(lambda: any(line.endswith(f"nlri {BLOCK}") and "announce" in line for line in a.exabgp.lines))
+        await eventually(lambda: bool(a.routes.written) and a.routes.written[-1][0] == (BLOCK,))
+        claims = len(a.claims)
+        await a.store.delete("BlockAffinity", block().name)
+        await eventually(lambda: any(line.endswith(f"nlri {BLOCK}") and "withdraw" in line for line in a.exabgp.lines))
+        await eventually(lambda: a.routes.written[-1][0] == () and len(a.claims) > claims)
+
+    tell(tmp_path, story, *dual_tor())
+
+
+def test_a_node_that_is_missing_in_one_reading_only_keeps_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "_GONE_TWICE_S", 0.2)
+    found: list[bool] = []
+
+    async def noted(store: Store, name: str) -> NodeView:
+        view = await read_view(store, name)
+        found.append(view.plan is not None)
+        return view
+
+    monkeypatch.setattr(agent, "read_view", noted)
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        node = dual_tor().get("Node", NODE)
+        assert node is not None
+        await a.store.delete("Node", NODE)
+        await eventually(lambda: not found[-1])
+        await a.declare(node)
+        await a.declare(block())
+        await eventually(lambda: a.routes.written[-1][0] == (BLOCK,))
+        assert (len(FakeExaBGP.made), a.exabgp.calls.count("stop")) == (1, 0)
+        assert [line for line in a.exabgp.lines if "withdraw" in line] == []
+
+    tell(tmp_path, story, *dual_tor())
+
+
+def test_a_node_that_stays_missing_withdraws_everything_and_ends_its_sessions(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: any("nlri" in line and BLOCK in line for line in a.exabgp.lines))
+        await a.store.delete("Node", NODE)
+        await eventually(lambda: a.exabgp.calls[-1] == "stop")
+        assert "withdraw" in a.exabgp.lines[-1]
+        assert {BLOCK, "10.0.11.1/32"} <= set(a.exabgp.lines[-1].split())
+        await eventually(lambda: a.routes.written[-1] == ((), True))
+        await eventually(lambda: _rows(a, []))
+        node = dual_tor().get("Node", NODE)
+        assert node is not None
+        await a.declare(node)
+        await eventually(lambda: len(FakeExaBGP.made) == 2 and a.exabgp.ready)
+
+    tell(tmp_path, story, *dual_tor(), block())
+
+
+def test_a_node_that_is_not_declared_gets_no_exabgp(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await eventually(lambda: bool(FakeRoutes.made) and bool(a.routes.written))
+        status = await a.status()
+        assert FakeExaBGP.made == []
+        assert a.claims == []
+        assert status is None or status.sessions == ()
+
+    tell(tmp_path, story)
+
+
+def test_a_store_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        real = a.store.snapshot
+
+        async def away(kinds: Iterable[str]) -> Any:
+            raise StoreError("the store is away")
+
+        monkeypatch.setattr(a.store, "snapshot", away)
+        await a.declare(block())
+        await eventually(lambda: "store: the store is away (trying again)" in a.said)
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: any("announce eor" in line for line in a.exabgp.lines))
+        assert not any(BLOCK in line for line in a.exabgp.lines)
+        monkeypatch.setattr(a.store, "snapshot", real)
+        await eventually(lambda: any(BLOCK in line for line in a.exabgp.lines))
+
+    tell(tmp_path, story, *dual_tor())
+
+
+def test_a_claim_that_fails_is_in_the_status_until_it_succeeds(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        a.claim_fault = StoreError("no free block")
+        await eventually(lambda: _problem(a, "no free block"))
+        await eventually(lambda: len(a.claims) > 2)
+        a.claim_fault = None
+        await eventually(lambda: _problem(a, None))
+
+    told = tell(tmp_path, story, *dual_tor())
+    assert told.said.count("ipam: no free block") == 1
+
+
+async def _problem(a: Agent, text: str | None) -> bool:
+    """Whether the status has a problem with this text; with None, whether it has none at all."""
+    status = await a.status()
+    if status is None:
+        return False
+    return not status.problems if text is None else any(text in problem for problem in status.problems)
+
+
+def test_a_second_agent_in_the_same_run_directory_is_refused_and_harms_nothing(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        with pytest.raises(AlreadyRunning, match="another speaker works in"):
+            await a.speaker().run()
+        assert (len(FakeExaBGP.made), a.exabgp.calls.count("stop")) == (1, 0)
+
+    told = tell(tmp_path, story, *dual_tor())
+
+    async def again() -> None:
+        told.store = SqliteStore(tmp_path / "store.db")
+        async with told.running():
+            await eventually(lambda: len(FakeExaBGP.made) == 2)
+
+    asyncio.run(again())
+
+
+def test_a_refused_configuration_leaves_the_old_one_and_is_told(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        FakeExaBGP.refusal = ConfigRefused("line 7: no")
+        await a.declare(rack_1(holdTime=30))
+        await eventually(lambda: _problem(a, "line 7: no"))
+        assert (len(a.exabgp.texts), a.exabgp.calls.count("stop")) == (1, 0)
+        FakeExaBGP.refusal = None
+        await a.declare(rack_1(holdTime=60))
+        await eventually(lambda: _problem(a, None))
+        assert "hold-time 60;" in a.exabgp.texts[-1]
+
+    told = tell(tmp_path, story, *dual_tor())
+    assert told.said.count("exabgp: line 7: no") == 1
+
+
+def test_an_exabgp_that_does_not_come_up_is_told(tmp_path: Path) -> None:
+    FakeExaBGP.refusal = ExaBGPFailed("ExaBGP does not come up; its log says why")
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await eventually(lambda: _problem(a, "does not come up"))
+
+    tell(tmp_path, story, *dual_tor())
+
+
+def test_a_session_without_its_password_waits_and_comes_with_the_secret(tmp_path: Path) -> None:
+    value = secrets.token_hex(8)
+    password = {"secretKeyRef": {"name": "rack-1", "key": "bgp"}}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "rack-1"}, "stringData": {"bgp": value}}
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        assert a.exabgp.neighbors() == set()
+        await eventually(lambda: _rows(a, [("Idle", "its password is not known")] * len(PEERS)))
+        await a.declare(read(secret))
+        await eventually(lambda: a.exabgp.neighbors() == set(PEERS))
+        assert "md5-password" in a.exabgp.texts[-1]
+        await eventually(lambda: _rows(a, [("Idle", "never came up")] * len(PEERS)))
+        await a.store.delete("Secret", "rack-1")
+        await eventually(lambda: a.exabgp.neighbors() == set())
+
+    told = tell(tmp_path, story, *dual_tor().with_changes([rack_1(password=password)]))
+    assert not any(value in line for line in told.said)
+
+
+def test_what_changes_nothing_for_this_node_does_not_touch_exabgp(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        calls = len(a.exabgp.calls)
+        twin = dual_tor().get("Node", "node-3")
+        assert twin is not None
+        await a.store.delete("Node", "node-3")
+        await a.declare(twin, block())
+        await eventually(lambda: bool(a.routes.written) and a.routes.written[-1][0] == (BLOCK,))
+        assert len(a.exabgp.calls) == calls
+
+    tell(tmp_path, story, *dual_tor())
+
+
+def test_the_status_is_written_when_something_changed_and_not_otherwise(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: _rows(a, [("Established", "")]))
+        await eventually(lambda: _announced(a, 1))
+        before = (await a.store.get("BGPNodeStatus", NODE)).version
+        for peer in PEERS[:3]:
+            a.exabgp.session(peer, "connected")
+            a.routes.changed()
+            await asyncio.sleep(0.05)
+        assert (await a.store.get("BGPNodeStatus", NODE)).version == before
+
+    tell(tmp_path, story, *dual_tor())
+
+
+async def _announced(a: Agent, count: int) -> bool:
+    row = await a.row()
+    return row is not None and row.announced == count
+
+
+def test_the_death_of_exabgp_ends_its_sessions_and_the_next_one_is_told_everything(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: any("announce eor" in line for line in a.exabgp.lines))
+        a.exabgp.ready = False
+        a.exabgp.on_event(Exited("killed"))
+        await eventually(lambda: _rows(a, [("Idle", "ExaBGP ended")]))
+        status = await a.status()
+        assert status is not None
+        assert status.exabgp_restarts == 1
+        a.exabgp.lines.clear()
+        a.exabgp.ready = True
+        a.exabgp.on_event(Connected(pid=2, fresh=True, adopted=False, lost=0, neighbors=()))
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: any("announce eor" in line for line in a.exabgp.lines))
+        assert "10.0.11.1/32" in a.exabgp.lines[0]
+
+    tell(tmp_path, story, *dual_tor())
+
+
+def neighbor(peer: str, *, up: bool) -> NeighborState:
+    return NeighborState(
+        peer=peer,
+        local="10.0.0.9",
+        asn=65011,
+        up=up,
+        uptime=50 if up else 0,
+        families=("ipv4-unicast",),
+        router_id=None,
+        hold_time=9,
+        graceful_restart=True,
+    )
+
+
+def test_an_adopted_exabgp_keeps_its_sessions_with_their_age_and_loses_what_is_not_true(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        a.exabgp.table = {PEERS[0]: {"10.244.9.0/26", "10.0.11.1/32"}}
+        neighbors = (neighbor(PEERS[0], up=True), neighbor(PEERS[1], up=False))
+        a.exabgp.on_event(Connected(pid=1, fresh=False, adopted=True, lost=3, neighbors=neighbors))
+        await eventually(lambda: any("announce route-refresh" in line for line in a.exabgp.lines))
+        assert [line.split()[-1] for line in a.exabgp.lines if "withdraw" in line] == ["10.244.9.0/26"]
+        await eventually(lambda: _rows(a, [("Established", ""), ("Idle", "not up yet")]))
+        row = await a.row()
+        assert row is not None
+        status = await a.status()
+        assert status is not None
+        assert 45 < status.reported - row.since < 60
+
+    tell(tmp_path, story, *dual_tor())
+
+
+def test_old_kernel_routes_are_held_until_every_session_has_told_everything(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        await eventually(lambda: bool(a.routes.written))
+        for session in SESSIONS[:-1]:
+            a.exabgp.on_event(EndOfRib(session.peer_address, session.families[0]))
+        await asyncio.sleep(0.1)
+        assert not a.routes.written[-1][1]
+        a.exabgp.on_event(EndOfRib(PEERS[-1], SESSIONS[-1].families[0]))
+        await eventually(lambda: a.routes.written[-1][1])
+
+    tell(tmp_path, story, *dual_tor())
+
+
+def test_after_a_line_that_cannot_be_read_the_peers_are_asked_to_repeat(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: any("announce eor" in line for line in a.exabgp.lines))
+        a.exabgp.lines.clear()
+        a.exabgp.on_event(Undecodable("{garbage", "no JSON"))
+        await eventually(lambda: a.exabgp.lines == [f"neighbor {PEERS[0]} announce route-refresh ipv4 unicast"])
+
+    told = tell(tmp_path, story, *dual_tor())
+    assert any("cannot read '{garbage'" in line for line in told.said)
+
+
+def test_a_bug_ends_the_agent_and_leaves_exabgp_to_the_next_one(tmp_path: Path) -> None:
+    async def check() -> None:
+        a = Agent(tmp_path)
+        await a.declare(*dual_tor())
+        task = asyncio.create_task(a.speaker().run())
+        await started(a)
+        FakeExaBGP.refusal = RuntimeError("a bug")
+        await a.declare(rack_1(holdTime=30))
+        with pytest.raises(ExceptionGroup):
+            await asyncio.wait_for(task, 10)
+        assert a.exabgp.calls[-1] == "leave"
+        await a.store.close()
+
+    asyncio.run(check())
+
+
+def test_exabgp_outlives_its_agent_for_the_restart_time_that_its_peers_were_told(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        assert a.exabgp.orphan_timeout == 77
+
+    tell(tmp_path, story, *dual_tor().with_changes([rack_1(gracefulRestartTime=77)]))
