@@ -11,6 +11,9 @@ from peering.selectors import parse_selector
 from peering.session import Family, PrefixRule
 from peering.snapshot import Snapshot
 
+#: Which addresses of a point-to-point subnet of that size are its ends.
+_ENDS = {2: (0, 1), 4: (1, 2)}
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -35,10 +38,15 @@ def family_of(address: str) -> Family:
 
 
 def far_end(interface_address: str) -> str | None:
-    """The other address of a point-to-point link (/31, /127: RFC 3021, RFC 6164; /30, /126), or None."""
+    """The other address of a point-to-point link (/31, /127: RFC 3021, RFC 6164; /30, /126), or None.
+
+    Of a /30 and a /126 the two in the middle are the ends: the first and the last address are taken by the
+    network and its broadcast, or by the routers' anycast and custom.
+    """
     interface = ipaddress.ip_interface(interface_address)
-    hosts = list(interface.network.hosts()) if interface.network.num_addresses <= 4 else []
-    others = [host for host in hosts if host != interface.ip]
+    ends = _ENDS.get(interface.network.num_addresses, ())
+    addresses = [interface.network[index] for index in ends]
+    others = [address for address in addresses if address != interface.ip]
     return str(others[0]) if len(others) == 1 else None
 
 

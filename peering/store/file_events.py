@@ -43,14 +43,15 @@ class FileEvents:
             os.close(self._fd)
             self._fd = -1
 
-    async def wait(self, at_most: float) -> None:
-        """Returns at the next event, at once if one came since the last call, or after `at_most` seconds."""
+    async def wait(self, at_most: float) -> bool:
+        """True at the next event, at once if one came since the last call; False after `at_most` seconds."""
         try:
             async with asyncio.timeout(at_most):
                 await self._pending.wait()
         except TimeoutError:
-            pass
+            return False
         self._pending.clear()
+        return True
 
     def _read(self) -> None:
         """Only writes to the log count: readers touch the shared-memory file too, and would wake each other."""

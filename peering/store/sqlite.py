@@ -17,9 +17,10 @@ import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +39,7 @@ INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
 """
 _LOCK_TIMEOUT_S = 30.0
 _POLL_S = 5.0
+_LOOK_AGAIN_S = (0.002, 0.01, 0.05, 0.25)
 _KEEP_DELETED = 10_000
 
 
@@ -71,13 +73,14 @@ class SqliteStore:
     async def watch(self, kinds: Iterable[str], since: int) -> AsyncIterator[Sequence[Changed]]:
         wanted = tuple(kinds)
         await self._run(lambda db: None)
+        waits = _waits()
         with FileEvents(self._path.parent, self._path.name) as events:
             while True:
                 changes, since = await self._run(partial(_changes, kinds=wanted, since=since))
                 if changes:
                     yield changes
-                else:
-                    await events.wait(_POLL_S)
+                elif await events.wait(next(waits)):
+                    waits = _waits()
 
     async def close(self) -> None:
         with contextlib.suppress(RuntimeError):
@@ -119,6 +122,12 @@ class SqliteStore:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _waits() -> Iterator[float]:
+    """How long to wait for the next event, after one. SQLite writes the log before it makes the commit visible, so
+    a reader that was woken may look too early: it looks again soon, some times."""
+    return chain(_LOOK_AGAIN_S, repeat(_POLL_S))
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:

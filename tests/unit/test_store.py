@@ -80,6 +80,41 @@ def test_a_sleeping_watch_wakes_when_another_connection_writes(tmp_path: Path) -
     run(check())
 
 
+class EarlyEvents:
+    """One event that comes before the change it tells of can be read, as SQLite's log is written before a commit."""
+
+    def __init__(self, other: SqliteStore) -> None:
+        self.other = other
+        self.waits = 0
+        self.longest = 0.0
+
+    def __enter__(self) -> EarlyEvents:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    async def wait(self, at_most: float) -> bool:
+        self.waits += 1
+        if self.waits == 2:
+            await self.other.create("Node", "a", {})
+        self.longest = max(self.longest, at_most if self.waits > 1 else 0)
+        await asyncio.sleep(0)
+        return self.waits == 1
+
+
+def test_a_watch_that_was_woken_too_early_looks_again_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check() -> None:
+        store = SqliteStore(tmp_path / "store.db")
+        events = EarlyEvents(SqliteStore(tmp_path / "store.db"))
+        monkeypatch.setattr("peering.store.sqlite.FileEvents", lambda *_: events)
+        assert [c.name for c in await _first(store.watch(["Node"], 0))] == ["a"]
+        assert events.longest < 0.1
+        await store.close()
+        await events.other.close()
+
+    run(check())
+
+
 async def _first(watch: AsyncIterator[Sequence[Changed]]) -> Sequence[Changed]:
     return await anext(watch)
 
