@@ -6,7 +6,7 @@ no daemon is asked, and the process that is measured does not notice. While it w
 the monotonic time (seconds) at which it read them; what they mean is looked up afterwards.
 
 An event is read as soon as this process gets a CPU: some 0.1 ms later on a quiet machine, some milliseconds on a
-busy one. Figures are therefore never too small.
+busy one.
 """
 
 from __future__ import annotations

@@ -44,8 +44,11 @@ _PACKAGE = Path(catalog.__file__).parent
 _SAMPLES = _PACKAGE.parent / "config" / "samples"
 _COLLECT_GRACE_S = 3
 
-#: What a switch has before anything of ours: who it is.
-_BASE_CONFIG = "frr defaults traditional\nhostname {name}\nservice integrated-vtysh-config\n!\n"
+#: What a switch has before anything of ours: who it is. Without the last line zebra 8.4 keeps a next-hop group of
+#: one after a link of it went down and came up, and its ECMP is gone.
+_BASE_CONFIG = (
+    "frr defaults traditional\nhostname {name}\nservice integrated-vtysh-config\nno zebra nexthop kernel enable\n!\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +261,10 @@ def read_topology(path: Path, *, verbose: bool = False) -> Topology:
 
 def node_resource(node: Node) -> Resource:
     """The Node object that a kubelet and the speaker's address detection would give."""
-    addresses = addresses_of(node)
+    try:
+        addresses = addresses_of(node)
+    except ValueError as error:
+        raise Refused(message=f"error: {node.name} exec: {error}") from error
     loopbacks = addresses.pop("lo", ())
     bgp = {("ipv6Address" if ":" in address else "ipv4Address"): address for address in reversed(loopbacks)}
     labels = {key: value for key, value in node.labels.items() if "/" not in key}

@@ -52,8 +52,15 @@ def test_a_switch_that_loses_power_is_gone_around_and_used_again_when_it_is_back
             lab.set_link("tor-1a", link, True)
         lab.start("tor-1a")
         lab.wait_converged()
+        wait_until("both spines use both switches again", lambda: spines_use_both(lab))
     print(f"tor-1a back, IPv{version}: worst gap {seen.worst_gap_ms:.0f} ms, {seen.lost} of {seen.sent} lost")
     assert seen.worst_gap_ms < 1500
+
+
+def spines_use_both(lab: RunningLab) -> bool:
+    block = next(b for b in lab.blocks("node-1") if ":" not in b)
+    routes = [lab.ip_json(spine, "route", "show", block) for spine in ("spine-1", "spine-2")]
+    return all(route and len(route[0].get("nexthops", ())) == 2 for route in routes)
 
 
 def test_a_switch_that_falls_silent_is_left_after_the_hold_time(lab: RunningLab) -> None:
