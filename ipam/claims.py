@@ -10,6 +10,7 @@ its end. Only confirmed blocks are announced.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import cast
 
 from ipam.block_order import affinity_name, block_name, blocks_for
@@ -66,10 +67,13 @@ async def release_block(store: Store, node: str, cidr: str) -> None:
     if affinity is not None:
         await _write_affinity(store, node, cidr, "pendingDeletion", affinity.version)
     block = await find(store, "IPAMBlock", block_name(cidr))
-    if block is not None and cast(IPAMBlockSpec, block.spec).affinity == owner_of(node):
-        await store.delete("IPAMBlock", block.name, block.version)
-    if affinity is not None:
-        await store.delete("BlockAffinity", affinity.name)
+    # The node and the collector may release the same block at once: what the other has deleted is done.
+    with suppress(NotFound):
+        if block is not None and cast(IPAMBlockSpec, block.spec).affinity == owner_of(node):
+            await store.delete("IPAMBlock", block.name, block.version)
+    with suppress(NotFound):
+        if affinity is not None:
+            await store.delete("BlockAffinity", affinity.name)
 
 
 async def _claim_from(store: Store, node: str, pool: IPPoolSpec) -> str:

@@ -16,7 +16,7 @@ from ipam.collector import Collector
 from peering.manifests import parse_manifests
 from peering.resource import Resource
 from peering.resources.calico import IPPoolSpec
-from peering.store.protocol import Stored
+from peering.store.protocol import Conflict, Stored
 from peering.store.resources import put
 from peering.store.sqlite import SqliteStore
 
@@ -150,6 +150,21 @@ def test_a_release_that_crashed_anywhere_is_finished(tmp_path: Path, writes: int
         await collector.collect(store, 0)
         await collector.collect(store, 2)
         assert await _names(store.list("IPAMBlock")) == await _names(store.list("BlockAffinity")) == []
+
+    in_store(tmp_path, check)
+
+
+def test_two_that_release_the_same_block_at_once_do_not_trip_over_each_other(tmp_path: Path) -> None:
+    async def check(store: SqliteStore) -> None:
+        for _ in range(20):
+            (block,) = await ensure_blocks(store, node("a"), [PODS])
+            others = [SqliteStore(tmp_path / "store.db") for _ in range(2)]
+            done = await asyncio.gather(*(release_block(o, "a", block) for o in others), return_exceptions=True)
+            assert [e for e in done if isinstance(e, BaseException) and not isinstance(e, Conflict)] == []
+            await release_block(store, "a", block)
+            assert await _names(store.list("IPAMBlock")) == await _names(store.list("BlockAffinity")) == []
+            for other in others:
+                await other.close()
 
     in_store(tmp_path, check)
 
