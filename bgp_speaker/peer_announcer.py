@@ -89,11 +89,16 @@ class PeerAnnouncer:
             return refused
 
     async def withdraw_all(self, exabgp: ExaBGP) -> None:
-        """Takes back everything that any neighbour was told."""
+        """Takes back everything that any neighbour was told; the peers have heard it when this returns.
+
+        ExaBGP says `done` when a withdrawal is queued, and loses its queue when it is ended. It answers a
+        question a turn of its loop later, and in that turn it sends.
+        """
         async with self._one_at_a_time:
             await self._ask_if_unknown(exabgp)
             told = self._told
             await exabgp.send_all(difference({}, told))
+            await exabgp.neighbors()
             told.clear()
 
     async def _tell(self, exabgp: ExaBGP, desired: Announced, replay: set[str]) -> list[str]:

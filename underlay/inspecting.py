@@ -90,11 +90,12 @@ def show(
 
     Example: underlay ipam show --node node-1
     """
+    address = None if ip is None else _canonical(ip)
     rows = [row for row in _block_rows(store) if node in (None, row["node"])]
     if blocks:
         rows = [{**row, "addresses": {}} for row in rows]
-    if ip is not None:
-        rows = _holding(rows, _canonical(ip))
+    if address is not None:
+        rows = _holding(rows, address)
     if output is not Format.table:
         print_data(rows, output)
         return

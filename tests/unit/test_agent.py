@@ -76,6 +76,9 @@ class FakeExaBGP:
     async def announced(self) -> dict[str, set[str]]:
         return self.table
 
+    async def neighbors(self) -> tuple[NeighborState, ...]:
+        return ()
+
     async def stop(self) -> None:
         self.calls.append("stop")
         self.ready = False
@@ -92,7 +95,7 @@ class FakeExaBGP:
     def session(self, peer: str, state: str, reason: str = "") -> None:
         self.on_event(PeerState(peer, state, reason))  # type: ignore[arg-type]
 
-    def neighbors(self) -> set[str]:
+    def configured(self) -> set[str]:
         """The peers in the configuration that was taken last."""
         return {line.split()[1] for line in self.texts[-1].splitlines() if line.startswith("neighbor ")}
 
@@ -248,7 +251,7 @@ async def started(a: Agent) -> None:
 def test_exabgp_gets_the_sessions_and_the_status_follows_them(tmp_path: Path) -> None:
     async def story(a: Agent, _: Speaker) -> None:
         await started(a)
-        assert a.exabgp.neighbors() == set(PEERS)
+        assert a.exabgp.configured() == set(PEERS)
         a.exabgp.session(PEERS[0], "up")
         await eventually(lambda: any("announce eor" in line for line in a.exabgp.lines))
         assert [line.split()[-1] for line in a.exabgp.lines if "nlri" in line] == ["10.0.11.1/32"]
@@ -435,14 +438,14 @@ def test_a_session_without_its_password_waits_and_comes_with_the_secret(tmp_path
 
     async def story(a: Agent, _: Speaker) -> None:
         await started(a)
-        assert a.exabgp.neighbors() == set()
+        assert a.exabgp.configured() == set()
         await eventually(lambda: _rows(a, [("Idle", "its password is not known")] * len(PEERS)))
         await a.declare(read(secret))
-        await eventually(lambda: a.exabgp.neighbors() == set(PEERS))
+        await eventually(lambda: a.exabgp.configured() == set(PEERS))
         assert "md5-password" in a.exabgp.texts[-1]
         await eventually(lambda: _rows(a, [("Idle", "never came up")] * len(PEERS)))
         await a.store.delete("Secret", "rack-1")
-        await eventually(lambda: a.exabgp.neighbors() == set())
+        await eventually(lambda: a.exabgp.configured() == set())
 
     told = tell(tmp_path, story, *dual_tor().with_changes([rack_1(password=password)]))
     assert not any(value in line for line in told.said)

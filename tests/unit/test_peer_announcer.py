@@ -10,6 +10,7 @@ import pytest
 
 from bgp_speaker.exabgp_channel import Disconnected
 from bgp_speaker.exabgp_driver import ExaBGP
+from bgp_speaker.exabgp_neighbors import NeighborState
 from bgp_speaker.peer_announcer import PeerAnnouncer
 from peering.session import Session, SpeakerPlan
 
@@ -50,6 +51,7 @@ class FakeExaBGP:
         self.lines: list[str] = []
         self.table: dict[str, set[str]] = {}
         self.asked = 0
+        self.sent = 0
         self.refuses: Callable[[str], bool] = lambda line: False
         self.before: Callable[[str], None] = lambda line: None
 
@@ -68,6 +70,11 @@ class FakeExaBGP:
         await asyncio.sleep(0)
         self.asked += 1
         return {peer: set(prefixes) for peer, prefixes in self.table.items() if prefixes}
+
+    async def neighbors(self) -> tuple[NeighborState, ...]:
+        await asyncio.sleep(0)
+        self.sent = len(self.lines)
+        return ()
 
     def _take(self, line: str) -> None:
         self.lines.append(line)
@@ -283,6 +290,20 @@ def test_everything_is_withdrawn_from_everybody_who_was_told_up_or_down() -> Non
         assert story.announcer.counts() == {}
         await story.withdraw_all()
         assert story.exabgp.said() == []
+
+    asyncio.run(check())
+
+
+def test_all_withdrawals_are_on_the_wire_before_exabgp_can_be_ended() -> None:
+    """What ExaBGP has acknowledged is queued; an answer to a later question shows that the queue was sent."""
+
+    async def check() -> None:
+        story = Story(A, V6, blocks=[BLOCK, BLOCK6])
+        story.start(A, V6)
+        await story.announce()
+        await story.withdraw_all()
+        assert story.exabgp.table == {A: set(), V6: set()}
+        assert story.exabgp.sent == len(story.exabgp.lines)
 
     asyncio.run(check())
 

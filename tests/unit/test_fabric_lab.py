@@ -1,0 +1,152 @@
+"""The lab's own arithmetic: Nodes from a topology, and when a lab has converged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from containerlab.node_addresses import addresses_of
+from containerlab.topology import Node
+from peering.compile import plan
+from peering.resource import Resource
+from peering.resources.observed import BGPNodeStatusSpec, PeerStatus
+from peering.snapshot import Snapshot
+from peering.store.resources import put
+from peering.store.sqlite import SqliteStore
+from tests.unit.samples import dual_tor, nodes, sample
+from underlay.fabric_lab import Convergence, FabricLab, node_resource, read_topology, topology_path
+from underlay.output import Refused
+
+
+def fabric(folder: Path, topology: str = "dual-tor") -> FabricLab:
+    return FabricLab(topology, run_dir=folder)
+
+
+def with_exec(*lines: str) -> Node:
+    topology = read_topology(topology_path("dual-tor"))
+    return replace(topology.nodes["node-1"], exec=lines)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ip addr add 10.0.0.1/31 dev eth1", {"eth1": ("10.0.0.1/31",)}),
+        ("ip -6 addr add fd00::1/127 dev eth1", {"eth1": ("fd00::1/127",)}),
+        ("ip address replace 10.0.0.1 dev lo", {"lo": ("10.0.0.1/32",)}),
+        ("ip a add FD00:0::1/128 dev lo scope global", {"lo": ("fd00::1/128",)}),
+        ("ip addr del 10.0.0.1/31 dev eth1", {}),
+        ("ip route add default via 10.0.0.1", {}),
+        ("sysctl -w net.ipv4.ip_forward=1", {}),
+    ],
+)
+def test_addresses_of_one_line(line: str, expected: dict[str, tuple[str, ...]]) -> None:
+    assert addresses_of(with_exec(line)) == expected
+
+
+def test_addresses_keep_the_order_of_their_lines() -> None:
+    node = with_exec(
+        "ip addr add 10.0.0.1/31 dev eth1", "ip addr add 10.9.9.9/32 dev lo", "ip a add fd00::1/127 dev eth1"
+    )
+    assert addresses_of(node) == {"eth1": ("10.0.0.1/31", "fd00::1/127"), "lo": ("10.9.9.9/32",)}
+
+
+def test_an_address_that_is_none_is_told() -> None:
+    with pytest.raises(Refused, match=r"error: node-1 exec: '10\.0\.0\.1/33' does not appear to be"):
+        node_resource(with_exec("ip addr add 10.0.0.1/33 dev eth1"))
+
+
+@pytest.mark.parametrize("topology", ["dual-tor", "dual-tor-ibgp"])
+def test_the_nodes_of_a_shipped_topology_fit_its_sample(tmp_path: Path, topology: str) -> None:
+    found = [node_resource(node) for node in fabric(tmp_path, topology).nodes()]
+    compiled = plan(Snapshot([*sample(topology), *found]))
+    assert [problem.line() for problem in compiled.problems] == []
+    assert {name: len(speaker.sessions) for name, speaker in compiled.speakers.items()} == dict.fromkeys(
+        ["node-1", "node-2", "node-3", "node-4"], 4
+    )
+    assert [r.to_document()["spec"] for r in found] == [r.to_document()["spec"] for r in nodes()]
+
+
+@pytest.mark.parametrize("text", ["no-such-lab", "/", ""])
+def test_what_is_no_topology_names_those_that_are_shipped(text: str) -> None:
+    with pytest.raises(Refused, match=r"is no topology \(a \.clab\.yml file, or one of: .*dual-tor, dual-tor-ibgp"):
+        topology_path(text)
+
+
+def test_a_topology_that_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "x.clab.yml"
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(Refused, match="cannot be read: not UTF-8"):
+        read_topology(file)
+
+
+def statuses(change: Callable[[str, PeerStatus], PeerStatus | None]) -> list[Resource]:
+    """What every speaker of a converged dual-tor would report, each row passed through `change`."""
+    found = []
+    for number, (name, speaker) in enumerate(sorted(plan(dual_tor()).speakers.items())):
+        rows = []
+        for session in speaker.sessions:
+            fields: dict[str, Any] = {
+                "session": session.name,
+                "peer": session.peer,
+                "peer_address": session.peer_address,
+                "peer_asn": session.peer_asn,
+                "state": "Established",
+                "since": 1.0,
+                "received": 3,
+                "accepted": 3,  # the default route and a block of each of the two nodes of the other rack
+                "announced": 2,
+            }
+            row = change(name, PeerStatus.model_validate(fields))
+            rows += [row] if row else []
+        blocks = (f"10.244.{number}.0/26", f"fd00:10:244::{number}:0/122")
+        spec = BGPNodeStatusSpec(node=name, reported=1.0, sessions=tuple(rows), blocks=blocks)
+        found.append(Resource("BGPNodeStatus", name, spec))
+    return found
+
+
+def convergence(folder: Path, reports: list[Resource]) -> Convergence:
+    async def work() -> Convergence:
+        store = SqliteStore(folder / "store.db")
+        for resource in (*dual_tor(), *reports):
+            await put(store, resource)
+        found = await fabric(folder).convergence(store)
+        await store.close()
+        return found
+
+    return asyncio.run(work())
+
+
+def test_a_lab_in_which_all_is_there_has_converged(tmp_path: Path) -> None:
+    found = convergence(tmp_path, statuses(lambda _, row: row))
+    assert (found.established, found.planned, found.missing, found.done) == (16, 16, (), True)
+
+
+@pytest.mark.parametrize(
+    ("change", "established", "said"),
+    [
+        ({"state": "Idle", "reason": "refused"}, 15, "node-3 tor-2a-ipv4: refused"),
+        (None, 15, "node-3 tor-2a-ipv4: no status yet"),
+        ({"accepted": 2}, 16, "node-3 tor-2a-ipv4: 2 of 3 routes"),
+        ({"announced": 0}, 16, "node-3 tor-2a-ipv4: 3 of 3 routes"),
+    ],
+)
+def test_a_lab_in_which_something_is_missing_says_what(
+    tmp_path: Path, change: dict[str, object] | None, established: int, said: str
+) -> None:
+    def one(node: str, row: PeerStatus) -> PeerStatus | None:
+        if (node, row.session) != ("node-3", "tor-2a-ipv4"):
+            return row
+        return None if change is None else row.model_copy(update=change)
+
+    found = convergence(tmp_path, statuses(one))
+    assert (found.established, found.missing, found.done) == (established, (said,), False)
+
+
+def test_a_lab_without_reports_has_everything_missing(tmp_path: Path) -> None:
+    found = convergence(tmp_path, [])
+    assert (found.established, found.planned, len(found.missing)) == (0, 16, 16)
