@@ -116,6 +116,7 @@ class Speaker:
 
     async def _watch_store(self) -> None:
         """Turns changes of the store into triggers; a lost watch is begun again."""
+        said = ""
         while True:
             try:
                 _, since = await self._store.snapshot(())
@@ -123,7 +124,9 @@ class Speaker:
                 async for _ in self._store.watch(WATCHED, since):
                     self._seeing.trigger()
             except WILL_HEAL as error:
-                self._log(f"store: {error} (watching again)")
+                if str(error) != said:
+                    said = str(error)
+                    self._log(f"store: {error} (watching again)")
             await asyncio.sleep(1)
 
     async def _tick(self) -> None:
@@ -142,12 +145,13 @@ class Speaker:
 
     async def _see(self) -> None:
         """Reads what the store declares now, and triggers what depends on what changed."""
-        before, view = self._view, await read_view(self._store, self._node)
+        before = self._view
+        view = await read_view(self._store, self._node, before)
         if before is not None and _sessions_of(before) and not _sessions_of(view):
             # One reading in which the node, or all of its sessions, is missing may be wrong: it would
             # withdraw everything.
             await asyncio.sleep(_GONE_TWICE_S)
-            view = await read_view(self._store, self._node)
+            view = await read_view(self._store, self._node, before)
         self._view = view
         if before is None or (view.plan, view.blocks) != (before.plan, before.blocks):
             self._configure_rib(view)
@@ -206,10 +210,9 @@ class Speaker:
         self._rendered = rendered
         self._sessions.keep_only(peers)
         self._announcer.keep_only(peers)
-        bring_about = exabgp.start if self._exabgp is None else exabgp.ensure
         self._exabgp = exabgp
         try:
-            outcome = await bring_about(rendered.text)
+            outcome = await exabgp.start(rendered.text)
         except (ConfigRefused, ExaBGPFailed) as error:
             self._note("exabgp", str(error))
         else:
@@ -283,6 +286,7 @@ class Speaker:
             expected: set[tuple[str, str]] = {(s.peer_address, f) for s in sessions for f in s.families}
             longest = max((s.graceful_restart_time for s in sessions), default=0)
             self._sync = InitialSync(expected, now + max(longest, _SHORTEST_SYNC_S))
+        self._configuring.trigger()  # one that came up late may have failed before, or be of an older configuration
         self._announcing.trigger()
         self._reporting.trigger()
 

@@ -117,6 +117,7 @@ class ExaBGP:
         self._backoff = _BACKOFF[0]
         self._spawned_at = 0.0
         self._stopping = False
+        self._listening = False
         self._changing = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -137,11 +138,16 @@ class ExaBGP:
         return self._channel.pid is not None
 
     async def start(self, config_text: str) -> Outcome:
-        """Prepares the run directory, listens, and adopts or starts ExaBGP. See `ensure` for errors."""
-        self._process.prepare()
-        account = await choose_account(self._user, self._interpreter, str(self._process.shim_path), self._log)
-        self._process.use_account(account)
-        await self._channel.listen(account.uid, account.gid)
+        """`ensure`, and before it, once: the run directory is prepared and the channel listens.
+
+        Raises OSError when that cannot be done; the next call tries it again. See `ensure` for other errors.
+        """
+        if not self._listening:
+            self._process.prepare()
+            account = await choose_account(self._user, self._interpreter, str(self._process.shim_path), self._log)
+            self._process.use_account(account)
+            await self._channel.listen(account.uid, account.gid)
+            self._listening = True
         return await self.ensure(config_text)
 
     async def ensure(self, config_text: str) -> Outcome:

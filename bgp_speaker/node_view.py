@@ -1,7 +1,8 @@
 """What the store declares for one node: its part of the plan, its blocks, its passwords.
 
 The whole snapshot is compiled, because the plan of one node depends on racks, switches and pools; only what
-concerns this node leaves this module, its problems included.
+concerns this node leaves this module, its problems included. While the store holds something that cannot be read
+(a newer version wrote it, or a hand), the last good plan stays in force: what is missing from it may be just that.
 """
 
 from __future__ import annotations
@@ -37,18 +38,21 @@ class NodeView:
     problems: tuple[Problem, ...] = ()
 
 
-async def read_view(store: Store, name: str) -> NodeView:
-    """The view of the node `name` as the store declares it now."""
+async def read_view(store: Store, name: str, last: NodeView | None = None) -> NodeView:
+    """The view of the node `name` as the store declares it now; `last` is the one before it."""
     resources, _, unreadable = await load(store, WATCHED)
     snapshot = Snapshot(resources)
     compiled = plan(snapshot)
     mine = compiled.speakers.get(name)
     mine_too = {f"Node/{name}", *(s.source for s in (mine.sessions if mine else ()))}
     problems = [*unreadable, *(p for p in errors(compiled.problems) if p.object in mine_too)]
+    node, pools = snapshot.get("Node", name), tuple(snapshot.all("IPPool").values())
+    if unreadable and last is not None and last.plan is not None:
+        mine, node, pools = last.plan, last.node, last.pools
     return NodeView(
         plan=mine,
-        node=snapshot.get("Node", name),
-        pools=tuple(snapshot.all("IPPool").values()),
+        node=node,
+        pools=pools,
         blocks=_blocks(snapshot, name),
         passwords=await resolve(store, references(mine.sessions if mine else ())),
         problems=tuple(problems),

@@ -55,6 +55,8 @@ class FakeExaBGP:
         FakeExaBGP.made.append(self)
 
     async def start(self, text: str) -> str:
+        if self.ready:
+            return await self.ensure(text)
         self.calls.append("start")
         self._take(text)
         self.ready = True
@@ -297,8 +299,8 @@ def test_a_node_that_is_missing_in_one_reading_only_keeps_everything(
     monkeypatch.setattr(agent, "_GONE_TWICE_S", 0.2)
     found: list[bool] = []
 
-    async def noted(store: Store, name: str) -> NodeView:
-        view = await read_view(store, name)
+    async def noted(store: Store, name: str, last: NodeView | None = None) -> NodeView:
+        view = await read_view(store, name, last)
         found.append(view.plan is not None)
         return view
 
@@ -588,3 +590,58 @@ def test_exabgp_outlives_its_agent_for_the_restart_time_that_its_peers_were_told
         assert a.exabgp.orphan_timeout == 77
 
     tell(tmp_path, story, *dual_tor().with_changes([rack_1(gracefulRestartTime=77)]))
+
+
+def test_a_start_that_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    faults: list[OSError] = [OSError("no space left on device")]
+    start = FakeExaBGP.start
+
+    async def failing(self: FakeExaBGP, text: str) -> str:
+        if faults:
+            raise faults.pop()
+        return await start(self, text)
+
+    monkeypatch.setattr(FakeExaBGP, "start", failing)
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        assert a.exabgp.configured() == set(PEERS)
+
+    told = tell(tmp_path, story, *dual_tor())
+    assert "exabgp: no space left on device (trying again)" in told.said
+
+
+def test_an_exabgp_that_comes_up_late_is_no_problem_any_more(tmp_path: Path) -> None:
+    FakeExaBGP.refusal = ExaBGPFailed("ExaBGP does not come up; its log says why")
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await eventually(lambda: _problem(a, "does not come up"))
+        FakeExaBGP.refusal = None
+        a.exabgp.ready = True
+        a.exabgp.on_event(Connected(pid=1, fresh=True, adopted=False, lost=0, neighbors=()))
+        await eventually(lambda: _problem(a, None))
+
+    tell(tmp_path, story, *dual_tor())
+
+
+@pytest.mark.parametrize(("kind", "name"), [("Rack", "rack-1"), ("Node", NODE)])
+def test_what_cannot_be_read_any_more_takes_no_session_away(tmp_path: Path, kind: str, name: str) -> None:
+    found = dual_tor().get(kind, name)
+    assert found is not None
+    newer = found.to_document()
+    newer["spec"]["newField"] = True
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: _announced(a, 1))
+        await a.store.update(kind, name, newer)
+        await eventually(lambda: _problem(a, "spec.newField"))
+        await a.declare(block())
+        await eventually(lambda: _announced(a, 2))
+        assert a.exabgp.configured() == set(PEERS)
+        assert "stop" not in a.exabgp.calls
+        await a.declare(found)
+        await eventually(lambda: _problem(a, None))
+
+    tell(tmp_path, story, *dual_tor())
