@@ -7,7 +7,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LAB ?= dual-tor
 STAMP := $(VENV)/.installed
 
-.PHONY: lab lab-down test check bench setup unit
+.PHONY: lab lab-down test check bench setup unit crds
 
 setup: $(STAMP)
 	@sh containerlab/prerequisites.sh
@@ -37,6 +37,9 @@ check: $(STAMP)
 
 unit: $(STAMP)
 	@$(BIN)/pytest tests/unit -n 2
+
+crds: $(STAMP)
+	@$(BIN)/python -m peering.crds config/crd
 
 test: setup check
 	@echo "== tests: units, then real daemons in network namespaces"

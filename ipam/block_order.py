@@ -10,7 +10,7 @@ import hashlib
 import ipaddress
 from collections.abc import Iterator
 
-from peering.resources.calico import IPPoolSpec
+from peering.resources.pools import IPPoolSpec
 
 
 def block_name(cidr: str) -> str:

@@ -16,8 +16,8 @@ from typing import cast
 from ipam.block_order import affinity_name, block_name, blocks_for
 from peering.prefixes import contains, pack_prefix
 from peering.resource import Resource
-from peering.resources.calico import IPPoolSpec
 from peering.resources.ipam import BlockAffinitySpec, IPAMBlockSpec
+from peering.resources.pools import IPPoolSpec
 from peering.selectors import parse_selector
 from peering.store.protocol import Conflict, NotFound, Store
 from peering.store.resources import find, load

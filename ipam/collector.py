@@ -13,8 +13,8 @@ from typing import cast
 from ipam.claims import release_block
 from peering.prefixes import contains, pack_prefix
 from peering.resource import Resource
-from peering.resources.calico import IPPoolSpec
 from peering.resources.ipam import BlockAffinitySpec, IPAMBlockSpec
+from peering.resources.pools import IPPoolSpec
 from peering.store.protocol import Store
 from peering.store.resources import load
 

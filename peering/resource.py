@@ -7,38 +7,55 @@ resources. It never raises on bad input: it returns the problems, all of them.
 from __future__ import annotations
 
 import base64
-import difflib
+import datetime
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
+from peering.calico_ipam import read_affinity, read_block
+from peering.foreign import Document, Reading
+from peering.kubernetes_node import read_node
 from peering.problems import Problem
-from peering.resources.catalog import KINDS, UNDERLAY, Kind
-from peering.resources.fields import Spec
+from peering.resources.catalog import KINDS, KINDS_AS_WRITTEN, KINDS_ELSEWHERE, KUBERNETES, UNDERLAY, Kind
+from peering.resources.fields import Spec, kind_of, shown
+from peering.spec_problems import nearest, path_of, spec_problems, unknown_name
 
-Document = dict[str, Any]
-
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_LONGEST_NAME = 253
+_NAME_HINT = "lower-case letters, digits, '-' and '.', at most 253"
 _TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")
-#: What pydantic calls a value of the wrong type, in an admin's words.
-_WRONG_TYPES = {
-    "model_type": "expected fields",
-    "model_attributes_type": "expected fields",
-    "dict_type": "expected fields",
-    "tuple_type": "expected a list",
-    "string_type": "expected text",
-    "int_type": "expected a whole number",
-    "int_parsing": "expected a whole number",
-    "bool_type": "expected true or false",
-    "bool_parsing": "expected true or false",
-}
+_SECRET_LEVEL = ("apiVersion", "kind", "metadata", "stringData", "data", "type", "immutable")
+#: Kubernetes' ObjectMeta: name, labels and annotations are read, the rest is its own.
+_METADATA = (
+    "name",
+    "labels",
+    "annotations",
+    "namespace",
+    "generateName",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+    "clusterName",
+)
 _INTEGER_BITS = 64
-_YAML_ONLY = {bytes: "!!binary", set: "!!set", tuple: "!!pairs"}
-_SECRET_VALUES = ("stringData", "data", "type", "immutable")
+_YAML_ONLY = {
+    bytes: "!!binary",
+    set: "!!set",
+    tuple: "!!pairs",
+    datetime.date: "!!timestamp",
+    datetime.datetime: "!!timestamp",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,28 +93,31 @@ class Resource:
 
 
 def is_name(text: str) -> bool:
-    """Whether a resource can have this name."""
-    return _NAME.fullmatch(text) is not None
+    """Whether a resource can have this name: Kubernetes' DNS subdomain (RFC 1123)."""
+    return len(text) <= _LONGEST_NAME and _NAME.fullmatch(text) is not None
 
 
 def parse_resource(document: Any, source: str = "input", version: int = 0) -> Resource | list[Problem]:
     """The resource in `document`, or every problem in it. `source` names it when it has no name of its own."""
     if not isinstance(document, dict):
-        return [_problem("not-a-resource", source, "", f"expected a resource, found {_kind_of(document)}")]
-    foreign = next(_foreign_values(document), None)
-    if foreign is not None:
-        return [_problem("bad-value", source, "", f"holds {foreign}, which cannot be kept")]
+        hint = "give it apiVersion, kind, metadata and spec"
+        return [_problem("not-a-resource", source, "", f"expected a resource, found {kind_of(document)}", hint)]
+    foreign = [_problem("bad-value", source, path, message) for path, message in _foreign_values(document)]
+    if foreign:
+        return foreign
     kind = _kind_row(document, source)
     if isinstance(kind, Problem):
         return [kind]
     metadata = document.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(name, str) or not is_name(name):
-        hint = "lower-case letters, digits, '-' and '.', at most 253"
-        what = "is missing" if name is None else f"{name!r} is no resource name"
-        return [_problem("bad-name", f"{source}: {kind.name}", "metadata.name", what, hint)]
+    if metadata is not None and not isinstance(metadata, dict):
+        message = f"expected fields, found {kind_of(metadata)}"
+        return [_problem("wrong-type", f"{source}: {kind.name}", "metadata", message, "write metadata: {name: a-name}")]
+    metadata = metadata or {}
+    name = metadata.get("name")
+    if not isinstance(name, str) or not is_name(name):
+        return [_bad_name(f"{source}: {kind.name}", name)]
     ref = f"{kind.name}/{name}"
-    problems = _check_document(document, kind, ref)
+    problems = [*_check_document(document, kind, ref), *_unknown_metadata(metadata, ref)]
     labels = _string_map(metadata.get("labels"), ref, "metadata.labels", problems)
     annotations = _string_map(metadata.get("annotations"), ref, "metadata.annotations", problems)
     spec = _parse_spec(document, kind, ref, problems)
@@ -106,117 +126,129 @@ def parse_resource(document: Any, source: str = "input", version: int = 0) -> Re
     return Resource(kind.name, name, spec, labels, annotations, version)
 
 
-def _foreign_values(document: Document) -> Iterator[str]:
-    """What YAML's tags and escapes can make and no store or daemon can take. Aliases may share or form a ring."""
-    waiting: list[Any] = [document]
+def _foreign_values(document: Document) -> Iterator[tuple[str, str]]:
+    """What YAML's tags and escapes can make and no store or daemon can take, with its path.
+
+    Aliases may share or form a ring, so each value is visited once.
+    """
+    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), document)]
     seen: set[int] = set()
     while waiting:
-        value = waiting.pop()
+        path, value = waiting.pop()
         if isinstance(value, dict | list):
             if id(value) not in seen:
                 seen.add(id(value))
-                waiting += [*value, *value.values()] if isinstance(value, dict) else value
+                waiting += reversed(list(_inside(path, value)))
         elif isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
-            yield "text that is not Unicode (half a surrogate pair)"
+            yield path_of(path), "holds text that is not Unicode (half a surrogate pair), which cannot be kept"
         elif isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
-            yield f"a number of {value.bit_length()} bits"
-        elif isinstance(value, bytes | set | tuple):
-            yield f"a value of YAML's {_YAML_ONLY[type(value)]}"
+            yield path_of(path), f"holds a number of {value.bit_length()} bits, which cannot be kept"
+        elif type(value) in _YAML_ONLY:
+            yield path_of(path), f"holds a value of YAML's {_YAML_ONLY[type(value)]}, which cannot be kept"
+
+
+def _inside(path: tuple[str | int, ...], value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """The items of a mapping or list, and the keys that are no text: they are values, too."""
+    if isinstance(value, list):
+        yield from (((*path, index), item) for index, item in enumerate(value))
+        return
+    for key, item in value.items():
+        yield path, key
+        yield (*path, key if isinstance(key, str) else shown(key)), item
 
 
 def _kind_row(document: Document, source: str) -> Kind | Problem:
     name = document.get("kind")
-    if not isinstance(name, str) or name not in KINDS:
-        near = difflib.get_close_matches(str(name), KINDS, 1, 0.5)
-        known = ", ".join(row.name for row in KINDS.values() if row.writer == "declared")
-        hint = f"did you mean {near[0]}?" if near else f"known kinds: {known}"
-        return _problem("unknown-kind", source, "kind", f"{name!r} is no kind known here", hint)
-    return KINDS[name]
+    if isinstance(name, str) and name in KINDS_AS_WRITTEN:
+        return KINDS_AS_WRITTEN[name]
+    known = [row.name for row in KINDS.values() if row.writer == "declared"]
+    if name is None:
+        return _problem("unknown-kind", source, "kind", "is missing", f"known kinds: {', '.join(known)}")
+    near = nearest(name, KINDS) if isinstance(name, str) else None
+    hint = f"did you mean {near}?" if near else f"known kinds: {', '.join(known)}"
+    hint = KINDS_ELSEWHERE.get(name, hint) if isinstance(name, str) else hint
+    return _problem("unknown-kind", source, "kind", f"{shown(name)} is no kind known here", hint)
+
+
+def _bad_name(where: str, name: Any) -> Problem:
+    if name is None:
+        return _problem("bad-name", where, "metadata.name", "is missing", _NAME_HINT)
+    hint = _NAME_HINT if isinstance(name, str) else "a name is text: put it in quotes"
+    return _problem("bad-name", where, "metadata.name", f"{shown(name)} is no resource name", hint)
 
 
 def _check_document(document: Document, kind: Kind, ref: str) -> list[Problem]:
     problems = []
-    if document.get("apiVersion") not in kind.api_versions:
-        given = document.get("apiVersion")
+    given = document.get("apiVersion")
+    if not isinstance(given, str) or given not in kind.api_versions:
         hint = f"use {' or '.join(kind.api_versions)}"
-        problems.append(_problem("unknown-api-version", ref, "apiVersion", f"{given!r} has no {kind.name}", hint))
-    allowed = _TOP_LEVEL + (_SECRET_VALUES if kind.name == "Secret" else ())
-    problems += [_unknown_field(ref, str(key), allowed) for key in document if key not in allowed]
-    return problems
+        message = "is missing" if given is None else f"{shown(given)} has no {kind.name}"
+        problems.append(_problem("unknown-api-version", ref, "apiVersion", message, hint))
+    allowed = _SECRET_LEVEL if kind.name == "Secret" else _TOP_LEVEL
+    unknown = [str(key) for key in document if key not in allowed]
+    return problems + [unknown_name(ref, path_of((key,)), key, allowed) for key in unknown]
+
+
+def _unknown_metadata(metadata: Mapping[Any, Any], ref: str) -> list[Problem]:
+    unknown = [str(key) for key in metadata if key not in _METADATA]
+    return [unknown_name(ref, path_of(("metadata", key)), key, _METADATA[:3]) for key in unknown]
 
 
 def _string_map(value: Any, ref: str, path: str, problems: list[Problem]) -> dict[str, str]:
     if value is None:
         return {}
-    if isinstance(value, dict) and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
-        return dict(value)
-    problems.append(_problem("wrong-type", ref, path, "must map text to text", "quote numbers and booleans"))
-    return {}
+    if not isinstance(value, dict):
+        message = f"expected a mapping of text to text, found {kind_of(value)}"
+        problems.append(_problem("wrong-type", ref, path, message))
+        return {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            message = f"{shown(key)} is no text, and a key must be"
+            problems.append(_problem("wrong-type", ref, path, message, "put it in quotes"))
+        elif not isinstance(item, str):
+            message = f"expected text, found {kind_of(item)}"
+            hint = "put it in quotes" if isinstance(item, bool | int | float) else ""
+            problems.append(_problem("wrong-type", ref, f"{path}[{key}]", message, hint))
+    return {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, str)}
 
 
 def _parse_spec(document: Document, kind: Kind, ref: str, problems: list[Problem]) -> Spec | None:
-    raw = _secret_spec(document, ref, problems) if kind.name == "Secret" else document.get("spec") or {}
-    if not isinstance(raw, dict):
-        problems.append(_problem("wrong-type", ref, "spec", f"expected fields, found {_kind_of(raw)}"))
-        return None
+    reading = _READERS.get((str(document.get("apiVersion")), kind.name), _read_ours)(document)
+    problems += [replace(problem, object=ref) for problem in reading.problems]
     try:
-        return kind.spec.model_validate(raw)
+        return kind.spec.model_validate({} if reading.spec is None else reading.spec)
     except ValidationError as error:
-        problems += [_spec_problem(ref, kind, detail) for detail in error.errors(include_url=False)]
+        problems += spec_problems(ref, kind.spec, error.errors(include_url=False), reading.place_of)
         return None
 
 
-def _secret_spec(document: Document, ref: str, problems: list[Problem]) -> Document:
+def _read_ours(document: Document) -> Reading:
+    return Reading(document.get("spec"))
+
+
+def _read_secret(document: Document) -> Reading:
     """`stringData` as it is and `data` decoded from base64: Kubernetes' two ways of writing a Secret."""
-    values = dict(_string_map(document.get("stringData"), ref, "stringData", problems))
-    for key, encoded in _string_map(document.get("data"), ref, "data", problems).items():
+    problems: list[Problem] = []
+    values = _string_map(document.get("stringData"), "", "stringData", problems)
+    for key, encoded in _string_map(document.get("data"), "", "data", problems).items():
         try:
-            values[key] = base64.b64decode(encoded, validate=True).decode()
+            values.setdefault(key, base64.b64decode(encoded, validate=True).decode())
         except ValueError:
-            problems.append(_problem("bad-value", ref, f"data.{key}", "is not text in base64"))
-    return {"values": values}
+            hint = "stringData takes text as it is"
+            problems.append(_problem("bad-value", "", f"data[{key}]", "is not text in base64", hint))
+    return Reading({"values": values}, problems=problems)
 
 
-def _spec_problem(ref: str, kind: Kind, detail: ErrorDetails) -> Problem:
-    path = "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        parent = _model_at(kind.spec, detail["loc"][:-1])
-        return _unknown_field(ref, path, [f.alias or n for n, f in parent.model_fields.items()] if parent else ())
-    if detail["type"] == "missing":
-        return _problem("missing-field", ref, path, "is required")
-    if detail["type"] in _WRONG_TYPES:
-        return _problem("wrong-type", ref, path, f"{_WRONG_TYPES[detail['type']]}, found {_kind_of(detail['input'])}")
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if message[:2].istitle():
-        message = message[0].lower() + message[1:]
-    return _problem("bad-value", ref, path, message)
-
-
-def _model_at(model: type[Spec], loc: tuple[int | str, ...]) -> type[Spec] | None:
-    """The model that the fields at `loc` belong to, found by walking aliases and container items."""
-    current: Any = model
-    for part in (p for p in loc if isinstance(p, str)):
-        fields = {f.alias or n: f for n, f in current.model_fields.items()}
-        if part not in fields:
-            return None
-        candidates = [fields[part].annotation]
-        while candidates and not (isinstance(candidates[0], type) and issubclass(candidates[0], Spec)):
-            candidates = [*getattr(candidates[0], "__args__", ()), *candidates[1:]]
-        if not candidates:
-            return None
-        current = candidates[0]
-    return current  # type: ignore[no-any-return]
-
-
-def _unknown_field(ref: str, path: str, known: Any) -> Problem:
-    near = difflib.get_close_matches(path.rsplit(".", 1)[-1], list(known), 1, 0.5)
-    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-    return _problem("unknown-field", ref, path, "is no field of this kind", hint)
-
-
-def _kind_of(value: Any) -> str:
-    """What a value is, without its content: it may be a password in the wrong place."""
-    return {type(None): "nothing", list: "a list", str: "text", dict: "a mapping"}.get(type(value), "a number")
+#: Documents whose shape is not ours, by API version and kind.
+_READERS: dict[tuple[str, str], Callable[[Document], Reading]] = {
+    (KUBERNETES, "Node"): read_node,
+    (KUBERNETES, "Secret"): _read_secret,
+    **{
+        (version, kind): reader
+        for version in ("projectcalico.org/v3", "crd.projectcalico.org/v1")
+        for kind, reader in (("BlockAffinity", read_affinity), ("IPAMBlock", read_block))
+    },
+}
 
 
 def _problem(code: str, ref: str, path: str, message: str, hint: str = "") -> Problem:

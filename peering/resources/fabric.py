@@ -7,78 +7,131 @@ a session is written twice: the addresses of both ends follow from the node's up
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from peering.resources.fields import (
     AsNumber,
     Cidr,
+    Flag,
     HoldTime,
     InterfaceAddress,
     IpAddress,
     KeepaliveTime,
+    Many,
+    MaybeOneLine,
+    Mistake,
     OneLine,
     Password,
+    PrefixLimit,
     RestartTime,
     RouterId,
     Selector,
     Spec,
+    StaleTime,
+    keepalive_mistakes,
 )
 
-Design = Literal["ebgp-as-per-rack", "ibgp-tor-reflects"]
+Design = Literal["ebgp-as-per-rack", "ebgp-as-per-node", "ebgp-as-per-cluster", "ibgp-tor-reflects"]
 
 
 class FabricPeer(Spec):
     """A neighbour of a switch that is not ours to configure: a spine, a border router."""
 
+    EXAMPLE = "{name: spine-1, address: 10.254.1.0, asNumber: 65000}"
+
     name: OneLine
+    """For descriptions; one name may have an address of each family."""
     address: IpAddress
+    """Address of the neighbour."""
     as_number: AsNumber = Field(alias="asNumber")
+    """Its AS."""
     hold_time: HoldTime = 90
+    """Hold time; keepalive is a third."""
+
+
+def fabric_peer_mistakes(peers: Sequence[FabricPeer]) -> Iterator[Mistake]:
+    """Names and addresses that would make two sessions one."""
+    named: set[tuple[str, bool]] = set()
+    addresses: set[str] = set()
+    for index, peer in enumerate(peers):
+        spot = ("fabricPeers", index)
+        if (peer.name, ":" in peer.address) in named:
+            yield (*spot, "name"), f"{peer.name} is named twice in one address family"
+        if peer.address in addresses:
+            yield (*spot, "address"), f"{peer.address} is the address of two"
+        named.add((peer.name, ":" in peer.address))
+        addresses.add(peer.address)
 
 
 class SwitchSpec(Spec):
-    """`addresses` are the switch's loopbacks; it announces them. `linkSubnets` hold its links to nodes."""
+    """A ToR switch: what it is, and the subnets its links to nodes come from."""
 
     platform: OneLine = "frr"
+    """What its configuration is rendered for."""
     as_number: AsNumber = Field(alias="asNumber")
+    """Its AS."""
     router_id: RouterId | None = Field(default=None, alias="routerID")
-    addresses: tuple[InterfaceAddress, ...] = ()
-    link_subnets: tuple[Cidr, ...] = ()
-    fabric_peers: tuple[FabricPeer, ...] = ()
+    """Router ID; the first IPv4 address without it."""
+    addresses: Many[InterfaceAddress] = ()
+    """Loopbacks; each is announced as a host route."""
+    link_subnets: Many[Cidr] = ()
+    """What its links to nodes are carved from."""
+    link_addresses: Many[InterfaceAddress] = ()
+    """Its own addresses in subnets that many nodes share; on point-to-point links its end follows."""
+    fabric_peers: Many[FabricPeer] = ()
+    """Neighbours upwards."""
 
-    @model_validator(mode="after")
-    def _one_session_per_name(self) -> SwitchSpec:
-        named = [(peer.name, ":" in peer.address) for peer in self.fabric_peers]
-        twice = sorted({name for name, is_ipv6 in named if named.count((name, is_ipv6)) > 1})
-        if twice:
-            raise ValueError(f"fabricPeers: {', '.join(twice)} is named twice in one address family")
-        addresses = [peer.address for peer in self.fabric_peers]
-        shared = sorted({address for address in addresses if addresses.count(address) > 1})
-        if shared:
-            raise ValueError(f"fabricPeers: {', '.join(shared)} is the address of two")
-        return self
+    def mistakes(self) -> Iterator[Mistake]:
+        yield from fabric_peer_mistakes(self.fabric_peers)
+        subnets = [ipaddress.ip_network(cidr) for cidr in self.link_subnets]
+        for index, address in enumerate(self.link_addresses):
+            own = ipaddress.ip_interface(address).ip
+            if not any(own in subnet for subnet in subnets if subnet.version == own.version):
+                yield ("linkAddresses", index), f"{address} lies in none of linkSubnets"
 
 
 class RackSpec(Spec):
-    """Timers are those of the sessions between the rack's nodes and its switches."""
+    """Which nodes stand in the rack, which switches serve them, and by which design they speak.
+
+    Timers are those of the sessions between the rack's nodes and its switches.
+    """
 
     node_selector: Selector
-    switches: tuple[OneLine, ...] = Field(min_length=1)
+    """The nodes that stand in the rack."""
+    switches: Many[OneLine] = Field(min_length=1)
+    """Names of the switches that serve it."""
     design: Design = "ebgp-as-per-rack"
+    """Who has which AS."""
+    peer_addresses: Literal["links", "loopbacks", "unnumbered"] = "links"
+    """The two ends speak over the addresses of their link, over their loopbacks, or over link-local ones."""
+    loop_check: Literal["as-override", "allow-as-in"] = "as-override"
+    """Of `ebgp-as-per-cluster`: who lets a path with the cluster's AS pass."""
     node_as_number: AsNumber | None = Field(default=None, alias="nodeASNumber")
+    """AS of its nodes."""
     hold_time: HoldTime = 90
+    """Hold time of its sessions."""
     keepalive_time: KeepaliveTime | None = None
+    """Keepalive time of its sessions; a third of holdTime without it."""
     graceful_restart_time: RestartTime = 120
-    ttl_security: bool = False
-    max_prefixes: int | None = Field(default=None, ge=1, le=4294967295)
+    """How long a switch keeps a node's routes while its speaker is away (RFC 4724); 0 turns it off."""
+    long_lived_stale_time: StaleTime | None = None
+    """How long stale routes may be kept after that (RFC 9494)."""
+    bfd: MaybeOneLine = None
+    """BFDProfile of its sessions."""
+    ttl_security: Flag = False
+    """Both ends send TTL 255 and take nothing less (RFC 5082)."""
+    max_prefixes: PrefixLimit | None = None
+    """A switch closes a session on which a node announces more."""
     password: Password | None = None
+    """TCP-MD5 password of its sessions."""
     downward: Literal["default-only", "pools", "all"] = "pools"
-    accept_prefixes: tuple[Cidr, ...] = ()
+    """What the switches send to nodes."""
+    accept_prefixes: Many[Cidr] = ()
+    """What nodes may learn besides the default route and pools."""
 
-    @model_validator(mode="after")
-    def _timers(self) -> RackSpec:
-        if self.keepalive_time is not None and self.hold_time and self.keepalive_time * 2 > self.hold_time:
-            raise ValueError("keepaliveTime must be at most half of holdTime, better a third (RFC 4271, 4.4)")
-        return self
+    def mistakes(self) -> Iterator[Mistake]:
+        return keepalive_mistakes(self.hold_time, self.keepalive_time)

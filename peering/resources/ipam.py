@@ -1,34 +1,46 @@
 """What IPAM keeps in the store: who owns which block, and which address of it is whose.
 
-The shapes follow Calico's `crd.projectcalico.org` BlockAffinity and IPAMBlock closely enough to be read by
-who knows those. Both are written by compare-and-swap only; ipam/ has the rules.
+Fewer fields than Calico's `crd.projectcalico.org` BlockAffinity and IPAMBlock have; `peering/calico_ipam.py` reads
+those as these. Both are written by compare-and-swap only; ipam/ has the rules.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from peering.resources.fields import Cidr, OneLine, Spec
+from pydantic import Field
+
+from peering.resources.fields import AnyLine, Cidr, OneLine, Spec, WholeNumber
 
 
 class BlockAffinitySpec(Spec):
-    """`node` claims (pending) or owns (confirmed) the block `cidr`."""
+    """Which node claims (pending) or owns (confirmed) a block."""
 
     node: OneLine
+    """The node."""
     cidr: Cidr
+    """The block."""
     state: Literal["pending", "confirmed", "pendingDeletion"] = "pending"
+    """How far the claim is."""
+    type: Literal["host", "virtual"] = "host"
+    """Whether `node` is a node, or one of Calico's owners that are none."""
 
 
 class Allocation(Spec):
-    """One address of a block in use: its ordinal in the block and the handle that holds it."""
+    """One address of a block in use."""
 
-    ordinal: int
-    handle: OneLine
+    ordinal: WholeNumber
+    """Which address of the block, from 0."""
+    handle: AnyLine
+    """What holds the address; empty where Calico kept no handle."""
 
 
 class IPAMBlockSpec(Spec):
-    """The block as the unit of compare-and-swap. `affinity` is `host:NODE`, or empty for a block nobody owns."""
+    """A block and its addresses in use, as the unit of compare-and-swap."""
 
     cidr: Cidr
-    affinity: str = ""
-    allocations: tuple[Allocation, ...] = ()
+    """The block."""
+    affinity: AnyLine = ""
+    """`host:NODE`, or empty for a block nobody owns."""
+    allocations: Annotated[tuple[Allocation, ...], Field(max_length=65536)] = ()
+    """Addresses in use."""

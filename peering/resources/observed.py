@@ -13,35 +13,52 @@ RENEWAL_S = 30
 
 
 class PeerStatus(Spec):
-    """One session as the speaker sees it. `since` is a Unix time in seconds."""
+    """One session as the speaker sees it."""
 
     session: str
+    """Its name in the plan."""
     peer: str
+    """Who is at the other end."""
     local_address: str | None = None
+    """The node's address."""
     peer_address: str
+    """The other end's address."""
     peer_asn: int = Field(alias="peerASN")
+    """The other end's AS."""
     state: Literal["Established", "Idle", "Unknown"]
+    """Whether the session is up."""
     since: float
+    """Unix time of the last change."""
     reason: str = ""
+    """Why it is down."""
     received: int = 0
+    """Prefixes received."""
     accepted: int = 0
+    """Prefixes accepted."""
     announced: int = 0
+    """Prefixes sent."""
 
 
 class BGPNodeStatusSpec(Spec):
     """What a node's speaker observes: its sessions, blocks and kernel routes, and what is wrong.
 
-    `reported` is the Unix time of the report; it is renewed every `RENEWAL_S`, so an old one means that no
-    speaker runs there any more.
+    The report is renewed twice a minute, so an old one means that no speaker runs there any more.
     """
 
     node: OneLine
+    """The node."""
     reported: float = 0.0
+    """Unix time of the report."""
     sessions: tuple[PeerStatus, ...] = ()
+    """Its sessions."""
     blocks: tuple[str, ...] = ()
+    """Its blocks."""
     kernel_routes: int = 0
+    """Routes in the kernel."""
     problems: tuple[str, ...] = ()
+    """What is wrong."""
     exabgp_restarts: int = 0
+    """How often ExaBGP was started again."""
 
 
 class SecretSpec(Spec):

@@ -15,7 +15,7 @@ from ipam.claims import PoolExhausted, confirmed_blocks, ensure_blocks, release_
 from ipam.collector import Collector
 from peering.manifests import parse_manifests
 from peering.resource import Resource
-from peering.resources.calico import IPPoolSpec
+from peering.resources.pools import IPPoolSpec
 from peering.store.protocol import Conflict, Stored
 from peering.store.resources import put
 from peering.store.sqlite import SqliteStore

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from peering.problems import ordered
 from peering.resource import Resource, is_name, parse_resource
+from peering.resources.catalog import kind_named
 from peering.selectors import MAX_DEPTH, SelectorError, parse_selector
 from tests.unit.samples import nodes, sample
 
@@ -65,7 +66,7 @@ def test_names(text: str) -> None:
     assert is_name(text)
 
 
-@pytest.mark.parametrize("text", ["", "-a", "a-", "A", "a_b", "a" * 254, "a\n", "a/b", "é"])
+@pytest.mark.parametrize("text", ["", "-a", "a-", "a..b", "a.-b", "A", "a_b", "a" * 254, "a\n", "a/b", "é"])
 def test_what_is_no_name(text: str) -> None:
     assert not is_name(text)
     assert problems_of({**PEER, "metadata": {"name": text}})[0].startswith("input: BGPPeer metadata.name: ")
@@ -74,23 +75,95 @@ def test_what_is_no_name(text: str) -> None:
 @pytest.mark.parametrize(
     ("bgp", "said"),
     [
-        ({"ipv4Address": "fd00::1"}, "ipv4Address fd00::1/128 is an IPv6 address"),
-        ({"ipv6Address": "10.0.0.1"}, "ipv6Address 10.0.0.1/32 is an IPv4 address"),
+        ({"ipv4Address": "fd00::1"}, "ipv4Address: fd00::1/128 is no IPv4 address"),
+        ({"ipv6Address": "10.0.0.1"}, "ipv6Address: 10.0.0.1/32 is no IPv6 address"),
     ],
 )
 def test_an_address_in_the_field_of_the_other_family(bgp: Document, said: str) -> None:
     """It would become the router ID, or the source of sessions of the wrong family."""
-    assert problems_of(document("Node", {"bgp": bgp})) == [f"Node/x spec.bgp: {said}"]
+    assert problems_of(document("Node", {"bgp": bgp})) == [f"Node/x spec.bgp.{said}"]
 
 
 def test_two_fabric_peers_with_one_address() -> None:
     peers = [{"name": name, "address": "fd00::1", "asNumber": 65000} for name in ("spine-1", "spine-2")]
     peers[1]["address"] = "fd00:0::1"
     said = problems_of(document("Switch", {"asNumber": 65001, "fabricPeers": peers}))
-    assert said == ["Switch/x spec: fabricPeers: fd00::1 is the address of two"]
+    assert said == ["Switch/x spec.fabricPeers[1].address: fd00::1 is the address of two"]
 
 
-@pytest.mark.parametrize("seconds", [65536, "19h", "99999999999999999999s"])
+def test_wrong_values_do_not_hide_fields_that_exclude_each_other() -> None:
+    spec = {"node": "a", "nodeSelector": "rack ==", "peerIP": "x", "peerSelector": "all()", "holdTime": 1}
+    found = [line.split(": ", 1)[0] for line in problems_of(document("BGPPeer", spec))]
+    wrong = ["nodeSelector", "peerIP", "holdTime"]
+    excluding = ["nodeSelector", "peerSelector", "peerIP"]
+    assert found == [f"BGPPeer/x spec.{field}" for field in (*wrong, *excluding)]
+
+
+def test_a_misspelt_field_is_not_missed_twice() -> None:
+    assert problems_of(document("BGPPeer", {"peerIp": "10.0.0.1", "asNumber": 65000})) == [
+        "BGPPeer/x spec.peerIp: is no field of this kind (did you mean peerIP?)"
+    ]
+
+
+def test_all_mistakes_between_fields_are_told_with_their_places() -> None:
+    other = {"action": "Reject", "cidr": "10.0.0.0/8"}
+    rules = [{"action": "Accept", "cidr": "fd00::/8", "matchOperator": "In"}, other]
+    assert problems_of(document("BGPFilter", {"exportV4": rules, "importV4": rules[:1]})) == [
+        "BGPFilter/x spec.exportV4[1].cidr: cidr needs matchOperator"
+    ]
+    other["matchOperator"] = "In"
+    assert problems_of(document("BGPFilter", {"exportV6": rules[1:], "importV4": rules[:1]})) == [
+        "BGPFilter/x spec.importV4[0].cidr: fd00::/8 is an IPv6 prefix",
+        "BGPFilter/x spec.exportV6[0].cidr: 10.0.0.0/8 is an IPv4 prefix",
+    ]
+
+
+def test_what_is_null_was_not_written() -> None:
+    parsed = parse_resource(
+        document("Rack", {"nodeSelector": "all()", "switches": ["a"], "holdTime": None, "bfd": None})
+    )
+    assert isinstance(parsed, Resource)
+    assert parsed.to_document()["spec"] == {"nodeSelector": "all()", "switches": ["a"]}
+    assert problems_of(document("Rack", {"nodeSelector": "all()", "switches": None})) == [
+        "Rack/x spec.switches: is required"
+    ]
+    assert problems_of(document("Rack", {"nodeSelector": "all()", "switches": ["a"], "switch": None}))
+
+
+def test_durations_are_written_with_their_unit() -> None:
+    rack = parse_resource(document("Rack", {"nodeSelector": "all()", "switches": ["a"], "holdTime": 9}))
+    profile = parse_resource(document("BFDProfile", {"receiveInterval": 50, "transmitInterval": "1s"}))
+    assert isinstance(rack, Resource)
+    assert isinstance(profile, Resource)
+    assert rack.to_document()["spec"]["holdTime"] == "9s"
+    assert profile.to_document()["spec"] == {"receiveInterval": "50ms", "transmitInterval": "1000ms"}
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("switches", "Switch"),
+        ("Switch", "Switch"),
+        ("sw", "Switch"),
+        ("ipamconfig", "IPAMConfiguration"),
+        ("rr", "RouteReflector"),
+    ],
+)
+def test_kinds_by_every_name(text: str, kind: str) -> None:
+    found = kind_named(text)
+    assert found is not None
+    assert found.name == kind
+    assert kind_named("nonsense") is None
+
+
+@pytest.mark.parametrize("off", ["off", False])
+def test_off_is_a_word_and_not_false(off: object) -> None:
+    parsed = parse_resource(document("RouteReflector", {"addresses": ["10.0.0.1"], "ownership": off}))
+    assert isinstance(parsed, Resource)
+    assert parsed.to_document()["spec"]["ownership"] == "off"
+
+
+@pytest.mark.parametrize("seconds", [65536, "19h", "999999999s"])
 def test_a_keepalive_time_is_bounded(seconds: object) -> None:
     changed = copy.deepcopy(PEER)
     changed["spec"]["keepaliveTime"] = seconds
@@ -101,12 +174,14 @@ def test_a_keepalive_time_is_bounded(seconds: object) -> None:
 def test_more_prefixes_than_a_switch_can_count() -> None:
     rack = {"nodeSelector": "all()", "switches": ["a"], "maxPrefixes": 1 << 32}
     (line,) = problems_of(document("Rack", rack))
-    assert line.startswith("Rack/x spec.maxPrefixes: should be less than or equal to 4294967295")
+    assert line.startswith("Rack/x spec.maxPrefixes: 4294967296 is above 4294967295")
 
 
 @pytest.mark.parametrize("encoded", ["é", "====", "/w==", "a"])
 def test_data_that_is_no_text_in_base64(encoded: str) -> None:
-    assert problems_of({**SECRET, "data": {"c": encoded}}) == ["Secret/x data.c: is not text in base64"]
+    assert problems_of({**SECRET, "data": {"c": encoded}}) == [
+        "Secret/x data[c]: is not text in base64 (stringData takes text as it is)"
+    ]
 
 
 @pytest.mark.parametrize("text", ["!" * 5000 + "has(a)", "(" * 5000 + "has(a)" + ")" * 5000, "!(" * 40 + "a"])
