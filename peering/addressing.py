@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from peering.resources.calico import IPPoolSpec
+from peering.prefixes import Numbers, address_text, numbers
+from peering.resources.pools import IPPoolSpec
 from peering.selectors import parse_selector
 from peering.session import Family, PrefixRule
 from peering.snapshot import Snapshot
 
-#: Which addresses of a point-to-point subnet of that size are its ends.
-_ENDS = {2: (0, 1), 4: (1, 2)}
+#: By the number of host bits and the last two bits of the address: how far the other end of the link is.
+_OTHER_END = {1: {0: 1, 1: -1, 2: 1, 3: -1}, 2: {1: 1, 2: -1}}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -25,60 +26,71 @@ def network(cidr: str) -> Network:
 
 def bare(interface_address: str) -> str:
     """`10.0.0.1/31` -> `10.0.0.1`."""
-    return interface_address.split("/")[0]
+    return interface_address.partition("/")[0]
 
 
+@lru_cache(maxsize=65536)
 def subnet_of(interface_address: str) -> str:
     """`10.0.0.1/31` -> `10.0.0.0/31`."""
-    return str(ipaddress.ip_interface(interface_address).network)
+    bits, value, length = numbers(interface_address)
+    return f"{address_text(value >> (bits - length) << (bits - length), bits)}/{length}"
 
 
 def family_of(address: str) -> Family:
     return "ipv6-unicast" if ":" in address else "ipv4-unicast"
 
 
+@lru_cache(maxsize=65536)
 def far_end(interface_address: str) -> str | None:
     """The other address of a point-to-point link (/31, /127: RFC 3021, RFC 6164; /30, /126), or None.
 
     Of a /30 and a /126 the two in the middle are the ends: the first and the last address are taken by the
     network and its broadcast, or by the routers' anycast and custom.
     """
-    interface = ipaddress.ip_interface(interface_address)
-    ends = _ENDS.get(interface.network.num_addresses, ())
-    addresses = [interface.network[index] for index in ends]
-    others = [address for address in addresses if address != interface.ip]
-    return str(others[0]) if len(others) == 1 else None
+    bits, value, length = numbers(interface_address)
+    other = _OTHER_END.get(bits - length, {}).get(value & 3)
+    return None if other is None else address_text(value + other, bits)
 
 
 def lies_in(address: str, cidrs: Iterable[str]) -> bool:
     """Whether an address, with or without a length, lies in one of the subnets."""
-    ip = ipaddress.ip_address(bare(address))
-    return any(ip.version == network(c).version and ip in network(c) for c in cidrs)
+    bits, value, _ = numbers(address)
+    return any(_covers(numbers(cidr), bits, value) for cidr in cidrs)
+
+
+def _covers(subnet: Numbers, bits: int, value: int) -> bool:
+    shift = subnet.bits - subnet.length
+    return subnet.bits == bits and subnet.value >> shift == value >> shift
+
+
+def host_of(interface_address: str) -> str:
+    """`10.0.0.1/31` -> `10.0.0.1/32`."""
+    return f"{bare(interface_address)}/{128 if ':' in interface_address else 32}"
 
 
 def exactly(cidr: str) -> PrefixRule:
     """Only this prefix."""
-    length = network(cidr).prefixlen
+    length = numbers(cidr).length
     return PrefixRule(cidr, length, length)
 
 
 def inside(cidr: str) -> PrefixRule:
     """This prefix and everything more specific."""
-    return PrefixRule(cidr, network(cidr).prefixlen, network(cidr).max_prefixlen)
+    bits, _, length = numbers(cidr)
+    return PrefixRule(cidr, length, bits)
 
 
-def pool_rules(snapshot: Snapshot) -> list[PrefixRule]:
-    """Every exported pool, from the pool as one prefix down to its blocks."""
-    return [PrefixRule(pool.cidr, network(pool.cidr).prefixlen, pool.block_length) for pool in exported_pools(snapshot)]
+def pool_rules(pools: Iterable[IPPoolSpec]) -> list[PrefixRule]:
+    """Every pool, from the pool as one prefix down to its blocks."""
+    return [PrefixRule(pool.cidr, numbers(pool.cidr).length, pool.block_length) for pool in pools]
 
 
-def block_rules(snapshot: Snapshot, labels: Iterable[dict[str, str]]) -> list[PrefixRule]:
-    """The blocks that nodes with any of these labels may claim, at exactly the block length."""
-    labels = list(labels)
+def block_rules(pools: Iterable[IPPoolSpec], labels: Sequence[Mapping[str, str]] | None) -> list[PrefixRule]:
+    """The blocks that nodes with any of these labels may claim, at exactly the block length; all pools for None."""
     return [
         PrefixRule(pool.cidr, pool.block_length, pool.block_length)
-        for pool in exported_pools(snapshot)
-        if any(parse_selector(pool.node_selector)(one) for one in labels)
+        for pool in pools
+        if labels is None or any(parse_selector(pool.node_selector)(one) for one in labels)
     ]
 
 
@@ -87,7 +99,12 @@ def unexported_pools(snapshot: Snapshot) -> tuple[str, ...]:
     return tuple(p.cidr for p in snapshot.specs("IPPool", IPPoolSpec).values() if p.disable_bgp_export)
 
 
-def exported_pools(snapshot: Snapshot) -> list[IPPoolSpec]:
+def exported_pools(snapshot: Snapshot) -> tuple[IPPoolSpec, ...]:
     """Pools whose blocks go into the fabric; `disabled` ones still do, as in Calico."""
     pools = snapshot.specs("IPPool", IPPoolSpec).values()
-    return [pool for pool in pools if not pool.disable_bgp_export]
+    return tuple(pool for pool in pools if not pool.disable_bgp_export)
+
+
+def sorted_rules(rules: Iterable[PrefixRule]) -> tuple[PrefixRule, ...]:
+    """Each once, IPv4 first, by address."""
+    return tuple(sorted(set(rules), key=lambda rule: (*numbers(rule.cidr), rule.max_length)))

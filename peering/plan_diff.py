@@ -1,18 +1,25 @@
 """What a change of the declaration does to the sessions: added, changed and removed, seen from both ends.
 
-`apply` prints it before it writes anything, and the sessions that restart are named as such: a parameter
-that only changes policy leaves a session up, one of `_RESTARTS` does not.
+`apply` shows it, and the sessions that restart are named as such: a parameter that only changes policy leaves
+a session up, one of `_RESTARTS` does not, nor does another router ID (RFC 4271, 4.2: it is in the OPEN). The plan has
+passwords by reference only, so who compares tells which of them have another value, or none any more.
+
+A session is the same in both plans when its end gives it the same name or, where it has another name now, when
+it speaks to the same address and port: a name is a description to every daemon, and changing it ends nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
+from typing import Literal
 
-from peering.delta import delta
-from peering.session import Plan, Session
+from peering.session import Plan, ReflectorPlan, SecretKeyRef, Session, SpeakerPlan, SwitchPlan
 
-#: Parameters that both ends agree on when a session opens, so that changing them restarts it.
+What = Literal["added", "removed", "changed", "restarts"]
+End = SpeakerPlan | ReflectorPlan | SwitchPlan
+
+#: Parameters of the TCP connection and of the OPEN, and those for which FRR resets a session as well.
 _RESTARTS = frozenset(
     {
         "type",
@@ -21,75 +28,135 @@ _RESTARTS = frozenset(
         "peer_address",
         "peer_asn",
         "peer_port",
+        "interface",
+        "passive",
         "password",
         "ttl_security",
         "multihop",
         "hold_time",
-        "keepalive_time",
         "graceful_restart_time",
         "long_lived_stale_time",
         "add_paths",
         "families",
+        "rr_client",
+        "cluster_id",
     }
 )
-
-Key = tuple[str, str]
+_SIGNS: Mapping[What, str] = {"added": "+", "removed": "-", "changed": "~", "restarts": "~"}
 
 
 @dataclass(frozen=True, slots=True)
 class SessionChange:
-    """One session of one end. `what` is `added`, `removed`, `changed` or `restarts`."""
+    """One session of one end, `node/NAME`, `switch/NAME` or `reflector/NAME`; `old` is what it was, if it was."""
 
-    what: str
+    what: What
     end: str
     session: Session
     details: tuple[str, ...] = ()
+    old: Session | None = None
+
+    @property
+    def sign(self) -> str:
+        return _SIGNS[self.what]
 
     def line(self) -> str:
-        sign = {"added": "+", "removed": "-"}.get(self.what, "~")
+        """`+ END SESSION: ADDRESS AS <-> ADDRESS AS (what of it changes)`."""
         session = self.session
-        who = f"{self.end} {session.name}: {session.local_address or 'any'} AS{session.local_asn}"
-        text = f"{sign} {who} <-> {session.peer_address} AS{session.peer_asn}"
+        local, peer = session.local_address or session.interface or "any", session.peer_address or session.peer
+        text = (
+            f"{self.sign} {self.end} {session.name}: {local} AS{session.local_asn} <-> {peer} {_as(session.peer_asn)}"
+        )
         if self.details:
             text += f" ({'restarts: ' if self.what == 'restarts' else ''}{', '.join(self.details)})"
         return text
 
 
-def compare(old: Plan, new: Plan) -> list[SessionChange]:
-    """The changes from `old` to `new`, in the order of ends and sessions."""
-    difference = delta(dict(_sessions(new)), before := dict(_sessions(old)))
-    changes = [SessionChange("added", key[0], session) for key, session in difference.added.items()]
-    changes += [SessionChange("removed", key[0], session) for key, session in difference.removed.items()]
-    for key, session in difference.changed.items():
-        details, restarts = _details(before[key], session)
-        changes.append(SessionChange("restarts" if restarts else "changed", key[0], session, details))
-    return sorted(changes, key=lambda c: (c.end, c.session.name, c.what))
+def ends(plan: Plan) -> dict[str, End]:
+    """Every end by the name that the others' `Session.peer` has for it."""
+    return {
+        **{f"node/{name}": speaker for name, speaker in plan.speakers.items()},
+        **{f"reflector/{name}": reflector for name, reflector in plan.reflectors.items()},
+        **{f"switch/{name}": switch for name, switch in plan.switches.items()},
+    }
 
 
-def _sessions(plan: Plan) -> Iterator[tuple[Key, Session]]:
-    for name, speaker in plan.speakers.items():
-        yield from (((f"node/{name}", s.name), s) for s in speaker.sessions)
-    for name, switch in plan.switches.items():
-        yield from (((f"switch/{name}", s.name), s) for s in switch.sessions)
+def compare(old: Plan, new: Plan, rekeyed: Set[SecretKeyRef] = frozenset()) -> list[SessionChange]:
+    """The changes from `old` to `new`, in the order of ends and sessions. `rekeyed` passwords changed their value."""
+    before, after = ends(old), ends(new)
+    changes: list[SessionChange] = []
+    for end in sorted(before.keys() | after.keys()):
+        changes += _changes(end, before.get(end), after.get(end), rekeyed)
+    return changes
 
 
-def _details(old: Session, new: Session) -> tuple[tuple[str, ...], bool]:
+def _changes(end: str, old: End | None, new: End | None, rekeyed: Set[SecretKeyRef]) -> list[SessionChange]:
+    if old == new and not rekeyed:
+        return []
+    was = {session.name: session for session in old.sessions} if old else {}
+    now = {session.name: session for session in new.sessions} if new else {}
+    former = _former_names(was, now)
+    changes = [
+        SessionChange("removed", end, was[name], old=was[name])
+        for name in was.keys() - now.keys() - set(former.values())
+    ]
+    another_id = _another_router_id(old, new)
+    for name, session in now.items():
+        before = was.get(former.get(name, name))
+        if before is None:
+            changes.append(SessionChange("added", end, session))
+            continue
+        because = (*another_id, *_another_password(before, session, rekeyed))
+        change = _change(end, before, session, because)
+        changes += [change] if change else []
+    return sorted(changes, key=lambda c: (c.session.name, c.what))
+
+
+def _former_names(was: Mapping[str, Session], now: Mapping[str, Session]) -> dict[str, str]:
+    """New name -> old name of the sessions that speak to the same peer under another name."""
+    gone = {_endpoint(session): name for name, session in was.items() if name not in now}
+    return {
+        name: gone[_endpoint(session)]
+        for name, session in now.items()
+        if name not in was and _endpoint(session) in gone
+    }
+
+
+def _endpoint(session: Session) -> tuple[str, int, str | None]:
+    """What an end tells its sessions apart by."""
+    return session.peer_address, session.peer_port, session.interface
+
+
+def _change(end: str, old: Session, new: Session, because: tuple[str, ...]) -> SessionChange | None:
+    """`because`: what restarts it besides its own parameters."""
     changed = [f.name for f in fields(Session) if getattr(old, f.name) != getattr(new, f.name)]
-    shown = []
-    for name in changed:
-        before, after = getattr(old, name), getattr(new, name)
-        if name == "password":
-            shown.append(
-                "password set"
-                if after and not before
-                else "password removed"
-                if before and not after
-                else "password reference changed"
-            )
-        else:
-            shown.append(f"{name.replace('_', ' ')} {_text(before)} -> {_text(after)}")
-    return tuple(shown), bool(_RESTARTS.intersection(changed))
+    if not changed and not because:
+        return None
+    details = tuple(_detail(name, getattr(old, name), getattr(new, name)) for name in changed)
+    restarts = bool(because) or not _RESTARTS.isdisjoint(changed)
+    return SessionChange("restarts" if restarts else "changed", end, new, (*because, *details), old)
+
+
+def _another_router_id(old: End | None, new: End | None) -> tuple[str, ...]:
+    if old is None or new is None or old.router_id == new.router_id:
+        return ()
+    return (f"router ID {old.router_id} -> {new.router_id}",)
+
+
+def _another_password(old: Session, new: Session, rekeyed: Set[SecretKeyRef]) -> tuple[str, ...]:
+    return ("password value changed",) if old.password == new.password and new.password in rekeyed else ()
+
+
+def _detail(name: str, old: object, new: object) -> str:
+    if name == "password":
+        return "password " + ("removed" if new is None else "set" if old is None else "reference changed")
+    return f"{name.replace('_', ' ')} {_text(old)} -> {_text(new)}"
 
 
 def _text(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(getattr(value, "profile", value))
+
+
+def _as(asn: int) -> str:
+    return f"AS{asn}" if asn else "any other AS"

@@ -4,12 +4,16 @@ A selector is parsed once into a predicate over a label mapping. The grammar is 
 (`libcalico-go/lib/selector`): `==`, `!=`, `in`, `not in`, `has()`, `contains`, `starts with`, `ends with`,
 `!`, `&&`, `||`, parentheses, `all()` and `global()`. As there, `!=` and `not in` are true for a label that
 is absent. The empty selector matches everything, as `all()` does.
+
+Most selectors of a fabric ask one label for a value or a few. A parsed selector knows such an *anchor*, so that an
+index over labels finds the few candidates among thousands of nodes (node_index.py).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 
 #: Brackets and negations inside each other; far more than a person writes, far less than the stack holds.
@@ -17,6 +21,20 @@ MAX_DEPTH = 64
 
 Labels = Mapping[str, str]
 Predicate = Callable[[Labels], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedSelector:
+    """`matches(labels)`; whatever it matches has the label of `anchor`, with one of its values, when there is one."""
+
+    matches: Predicate
+    anchor: tuple[str, frozenset[str]] | None = None
+
+    def __call__(self, labels: Labels) -> bool:
+        return self.matches(labels)
+
+
+_EVERYTHING = ParsedSelector(lambda labels: True)
 
 _TOKEN = re.compile(
     r"""\s*(?:(?P<string>"[^"]*"|'[^']*')
@@ -31,15 +49,15 @@ class SelectorError(ValueError):
 
 
 @lru_cache(maxsize=4096)
-def parse_selector(text: str) -> Predicate:
-    """The predicate of a selector. Raises SelectorError."""
+def parse_selector(text: str) -> ParsedSelector:
+    """The selector of a text. Raises SelectorError."""
     if not text.strip():
-        return lambda labels: True
+        return _EVERYTHING
     parser = _Parser(_tokens(text), text)
-    predicate = parser.disjunction()
+    selector = parser.disjunction()
     if parser.peek() is not None:
         raise SelectorError(f"unexpected {parser.peek()!r} in selector {text!r}")
-    return predicate
+    return selector
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
@@ -101,25 +119,28 @@ class _Parser:
     def peek(self) -> str | None:
         return self._tokens[self._next][1] if self._next < len(self._tokens) else None
 
-    def disjunction(self) -> Predicate:
+    def disjunction(self) -> ParsedSelector:
         terms = [self._conjunction()]
         while self._accept("||"):
             terms.append(self._conjunction())
-        return terms[0] if len(terms) == 1 else lambda labels: any(t(labels) for t in terms)
+        return terms[0] if len(terms) == 1 else ParsedSelector(lambda labels: any(t.matches(labels) for t in terms))
 
-    def _conjunction(self) -> Predicate:
+    def _conjunction(self) -> ParsedSelector:
         terms = [self._negation()]
         while self._accept("&&"):
             terms.append(self._negation())
-        return terms[0] if len(terms) == 1 else lambda labels: all(t(labels) for t in terms)
+        if len(terms) == 1:
+            return terms[0]
+        anchor = next((t.anchor for t in terms if t.anchor), None)
+        return ParsedSelector(lambda labels: all(t.matches(labels) for t in terms), anchor)
 
-    def _negation(self) -> Predicate:
+    def _negation(self) -> ParsedSelector:
         if self._accept("!"):
-            inner = self._nested(self._negation)
-            return lambda labels: not inner(labels)
+            inner = self._nested(self._negation).matches
+            return ParsedSelector(lambda labels: not inner(labels))
         return self._term()
 
-    def _term(self) -> Predicate:
+    def _term(self) -> ParsedSelector:
         if self._accept("("):
             inner = self._nested(self.disjunction)
             self._expect(")")
@@ -127,14 +148,14 @@ class _Parser:
         word = self._take("word")
         if word in ("all", "global") and self._accept("("):
             self._expect(")")
-            return lambda labels: True
+            return _EVERYTHING
         if word == "has" and self._accept("("):
             label = self._take("word")
             self._expect(")")
-            return lambda labels: label in labels
+            return ParsedSelector(lambda labels: label in labels)
         return self._comparison(word)
 
-    def _nested(self, parse: Callable[[], Predicate]) -> Predicate:
+    def _nested(self, parse: Callable[[], ParsedSelector]) -> ParsedSelector:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise SelectorError(f"nests deeper than {MAX_DEPTH} levels: selector {self._text[:40]!r}...")
@@ -142,15 +163,18 @@ class _Parser:
         self._depth -= 1
         return inner
 
-    def _comparison(self, label: str) -> Predicate:
+    def _comparison(self, label: str) -> ParsedSelector:
         operator = self._operator(label)
         if operator in ("in", "not in"):
             values = self._set()
             wanted = operator == "in"
-            return lambda labels: (labels.get(label) in values) is wanted
+            anchor = (label, values) if wanted else None
+            return ParsedSelector(lambda labels: (labels.get(label) in values) is wanted, anchor)
         if operator not in _COMPARISONS:
             raise SelectorError(f"unknown operator {operator!r} in selector {self._text!r}")
-        return _COMPARISONS[operator](label, self._take("string"))
+        value = self._take("string")
+        anchor = (label, frozenset((value,))) if operator == "==" else None
+        return ParsedSelector(_COMPARISONS[operator](label, value), anchor)
 
     def _operator(self, label: str) -> str:
         first = self.peek()

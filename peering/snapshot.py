@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar, cast
 
 from peering.resource import Resource
-from peering.resources.calico import BGPConfigurationSpec
+from peering.resources.bgp_configuration import BGPConfigurationSpec
 from peering.resources.fields import Spec
 
 S = TypeVar("S", bound=Spec)

@@ -1,0 +1,135 @@
+"""Route reflection: Calico's reflector nodes, and the RouteReflector kind, flat and hierarchical."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peering.resource import Resource
+from peering.session import Session
+from tests.unit.declarations import NO_MESH, codes, compiled, declare, host, only
+
+A, B = host("a", 1), host("b", 2)
+CLIENTS = declare("BGPPeer", "clients", nodeSelector="!has(rr)", peerSelector="has(rr)")
+AMONG = declare("BGPPeer", "among", nodeSelector="has(rr)", peerSelector="has(rr)")
+
+
+def by_peer(sessions: tuple[Session, ...]) -> dict[str, tuple[bool, str | None]]:
+    return {s.peer: (s.rr_client, s.cluster_id) for s in sessions}
+
+
+def test_a_node_with_a_cluster_id_reflects_to_its_clients() -> None:
+    plan = compiled(NO_MESH, A, B, host("rr", 9, cluster="1.0.0.1", rr=""), CLIENTS)
+    assert by_peer(plan.speakers["rr"].sessions) == {"node/a": (True, "1.0.0.1"), "node/b": (True, "1.0.0.1")}
+    assert by_peer(plan.speakers["a"].sessions) == {"node/rr": (False, None)}
+
+
+def test_reflectors_of_one_cluster_are_no_clients_of_each_other() -> None:
+    one, two = host("r1", 8, cluster="1.0.0.1", rr=""), host("r2", 9, cluster="1.0.0.1", rr="")
+    plan = compiled(NO_MESH, one, two, AMONG)
+    assert by_peer(plan.speakers["r1"].sessions) == {"node/r2": (False, None)}
+
+
+def test_reflectors_of_two_clusters_reflect_to_each_other_as_in_calico() -> None:
+    one, two = host("r1", 8, cluster="1.0.0.1", rr=""), host("r2", 9, cluster="1.0.0.2", rr="")
+    plan = compiled(NO_MESH, one, two, AMONG)
+    assert by_peer(plan.speakers["r1"].sessions) == {"node/r2": (True, "1.0.0.1")}
+    assert by_peer(plan.speakers["r2"].sessions) == {"node/r1": (True, "1.0.0.2")}
+
+
+def test_an_ebgp_peer_is_never_a_client() -> None:
+    tor = declare("BGPPeer", "tor", peerIP="198.51.100.1", asNumber=65001)
+    assert not only(NO_MESH, host("rr", 9, cluster="1.0.0.1"), tor, of="rr").rr_client
+
+
+def reflector(name: str, number: int, **spec: Any) -> Resource:
+    fields: dict[str, Any] = {"addresses": [f"192.0.2.{number}"], "nodeSelector": "all()", **spec}
+    return declare("RouteReflector", name, **fields)
+
+
+def test_both_ends_of_a_clients_session() -> None:
+    plan = compiled(A, reflector("rr-1", 101, clusterID="9.9.9.9", listenPort=1790, holdTime=30))
+    (near,) = plan.speakers["a"].sessions
+    (far,) = plan.reflectors["rr-1"].sessions
+    assert (near.peer, near.peer_address, near.peer_port, near.passive) == (
+        "reflector/rr-1",
+        "192.0.2.101",
+        1790,
+        False,
+    )
+    assert (far.peer, far.peer_address, far.rr_client, far.cluster_id, far.passive) == (
+        "node/a",
+        "192.0.2.1",
+        True,
+        "9.9.9.9",
+        True,
+    )
+    assert {near.hold_time, far.hold_time} == {30}
+    assert plan.reflectors["rr-1"].router_id == "192.0.2.101"
+
+
+def test_the_cluster_id_is_the_router_id_when_it_is_not_written() -> None:
+    plan = compiled(A, reflector("rr-1", 101))
+    assert plan.reflectors["rr-1"].cluster_id == "192.0.2.101"
+
+
+def test_clients_of_a_reflector_stay_out_of_an_unwritten_mesh() -> None:
+    assert only(A, B, reflector("rr-1", 101), of="a").peer == "reflector/rr-1"
+
+
+def test_reflectors_without_upstream_peer_as_non_clients() -> None:
+    plan = compiled(reflector("one", 101), reflector("two", 102), reflector("three", 103))
+    for name in ("one", "two", "three"):
+        others = {f"reflector/{other}" for other in ("one", "two", "three") if other != name}
+        assert by_peer(plan.reflectors[name].sessions) == dict.fromkeys(others, (False, None))
+    ends = [s for r in plan.reflectors.values() for s in r.sessions]
+    assert sum(s.passive for s in ends) == len(ends) / 2, "one end of each pair dials"
+
+
+def test_hierarchy_a_lower_reflector_is_a_client_of_those_above_only() -> None:
+    plan = compiled(
+        reflector("top", 101),
+        reflector("left", 102, upstream=["top"]),
+        reflector("right", 103, upstream=["top"]),
+    )
+    assert by_peer(plan.reflectors["top"].sessions) == {
+        "reflector/left": (True, "192.0.2.101"),
+        "reflector/right": (True, "192.0.2.101"),
+    }
+    assert by_peer(plan.reflectors["left"].sessions) == {"reflector/top": (False, None)}
+    (dials,) = plan.reflectors["left"].sessions
+    assert not dials.passive
+
+
+def test_upstreams_that_lead_in_a_circle_or_nowhere() -> None:
+    circle = (reflector("one", 101, upstream=["two"]), reflector("two", 102, upstream=["one"]))
+    assert "reflector-loop" in codes(*circle, of="RouteReflector/one")
+    assert "unknown-reflector" in codes(reflector("one", 101, upstream=["gone"]), of="RouteReflector/one")
+
+
+def test_a_bgppeer_with_a_reflectors_address_is_the_long_way() -> None:
+    """Apart from names and sources the same sessions on both ends."""
+    short = compiled(NO_MESH, A, reflector("rr-1", 101))
+    long_way = declare("BGPPeer", "rr-1", peerIP="192.0.2.101", asNumber=64512)
+    spelled = compiled(NO_MESH, A, declare("RouteReflector", "rr-1", addresses=["192.0.2.101"]), long_way)
+    for ends in ("speakers", "reflectors"):
+        (one,) = next(iter(getattr(short, ends).values())).sessions
+        (other,) = next(iter(getattr(spelled, ends).values())).sessions
+        assert one.to_json() | {"source": ""} == other.to_json() | {"source": ""}
+
+
+def test_accepted_prefixes_are_ranges_to_listen_on() -> None:
+    (listens,) = compiled(reflector("rr-1", 101, acceptPrefixes=["10.0.0.0/8"])).reflectors["rr-1"].listen_ranges
+    assert (listens.cidr, listens.peer_asn) == ("10.0.0.0/8", 64512)
+
+
+def test_a_fabric_peer_that_is_a_switch_of_ours_gets_its_end() -> None:
+    tor = declare("Switch", "tor", asNumber=65001, addresses=["10.0.1.1/32"])
+    peers = [{"name": "tor", "address": "10.0.1.1", "asNumber": 65001}]
+    plan = compiled(tor, reflector("rr-1", 101, fabricPeers=peers), A, declare("IPPool", "p", cidr="10.244.0.0/16"))
+    (far,) = plan.switches["tor"].sessions
+    assert (far.peer, far.peer_address, far.local_asn, far.peer_asn) == ("reflector/rr-1", "192.0.2.101", 65001, 64512)
+    assert [r.cidr for r in plan.switches["tor"].accept] == ["10.244.0.0/16"], "a reflector passes on all blocks"
+
+
+def test_a_node_on_whose_address_the_reflector_stands_does_not_peer_with_itself() -> None:
+    assert compiled(A, reflector("rr-1", 1)).speakers["a"].sessions == ()
