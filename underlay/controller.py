@@ -3,7 +3,7 @@ switch configurations current.
 
 Both follow the store: a change triggers a look, and blocks whose node is missing are looked at again when
 their grace time is over. Rendered files are replaced as a whole per switch, and only when their bytes change;
-when the plan has errors the last good files stay.
+those of a switch that is deleted are removed; when the plan has errors the last good files stay.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fabric_templates.output import write_atomically
 from fabric_templates.render import RenderRefused, render, secret_files
 from ipam.collector import Collector
-from peering.compile import plan
+from peering.compile import Compiler
 from peering.problems import errors
 from peering.resources.catalog import PLAN_KINDS
 from peering.snapshot import Snapshot
 from peering.store.passwords import all_sessions, references, resolve
 from peering.store.protocol import Store, StoreError
 from peering.store.resources import load
+from underlay.rendered_folder import RenderedFolder
 
 Log = Callable[[str], None]
 
@@ -37,9 +37,9 @@ class Controller:
         self._store = store
         self._log = log
         self._collector = Collector(grace)
-        self._render_to = render_to
+        self._rendered = RenderedFolder(render_to, log) if render_to is not None else None
         self._with_secrets = with_secrets
-        self._rendered: dict[str, dict[str, str]] = {}
+        self._compiler = Compiler()
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
@@ -84,10 +84,10 @@ class Controller:
         return self._collector.next_observation(time.monotonic())
 
     async def _render(self) -> None:
-        if self._render_to is None:
+        if self._rendered is None:
             return
         resources, _, unreadable = await load(self._store, (*PLAN_KINDS, "Secret"))
-        compiled = plan(Snapshot(resources))
+        compiled = self._compiler.plan(Snapshot(resources))
         wrong = errors([*unreadable, *compiled.problems])
         if wrong:
             self._log(f"the plan has {len(wrong)} errors: rendered files stay as they are")
@@ -101,7 +101,6 @@ class Controller:
             except RenderRefused as refused:
                 self._log(f"Switch/{name} stays as it is: {refused}")
                 continue
-            if self._rendered.get(name) != files:
-                write_atomically(self._render_to / name, files, secret=secret_files(switch) if passwords else ())
-                self._rendered[name] = files
+            if self._rendered.keep(name, files, secret_files(switch) if passwords else ()):
                 self._log(f"rendered Switch/{name}")
+        self._rendered.remove_all_but(compiled.switches)

@@ -161,7 +161,7 @@ class FabricLab:
         return Convergence(established, planned, tuple(missing))
 
     async def _declare(self, store: Store) -> None:
-        """The admin's side into a new store; Node objects for nodes that have none."""
+        """The admin's side into a new store; Node objects for nodes that it has none for."""
         present = Snapshot((await load(store, PLAN_KINDS))[0])
         if not present.all("Switch"):
             resources, problems = read_manifests(self.declaration)
@@ -169,6 +169,7 @@ class FabricLab:
                 raise Refused(problems, "nothing was changed")
             for resource in resources:
                 await put(store, resource)
+            present = present.with_changes(resources)
         for node in self.nodes():
             if present.get("Node", node.name) is None:
                 await put(store, node_resource(node))

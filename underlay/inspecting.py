@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, cast
 
 import typer
 
 from ipam.block_order import address_at, size_of
+from peering.compile import plan
 from peering.resource import Resource
+from peering.resources.catalog import PLAN_KINDS
 from peering.resources.ipam import BlockAffinitySpec, IPAMBlockSpec
-from peering.resources.observed import RENEWAL_S, BGPNodeStatusSpec
+from peering.resources.observed import BGPNodeStatusSpec
+from peering.session import Plan
+from peering.snapshot import Snapshot
 from peering.store.open_store import open_store
 from peering.store.resources import load
+from underlay import reports
 from underlay.options import DEFAULT_STORE, NodeOption, OutputOption, StoreOption
 from underlay.output import Format, Refused, errors, print_data, print_table
-
-_STALE_S = 3 * RENEWAL_S
 
 ipam = typer.Typer(help="Blocks and addresses.", no_args_is_help=True)
 
@@ -33,39 +36,50 @@ def status(
     store: StoreOption = DEFAULT_STORE,
     output: OutputOption = Format.table,
 ) -> None:
-    """Show every session as the nodes' speakers see it, with the reason where one is down. Exit 1 if any is.
+    """Show every session as the nodes' speakers see it, with the reason where one is down.
+
+    Exit 1 if any is, if a speaker is overdue with its report, or if a node that has sessions has never reported.
 
     Example: underlay status --node node-1
     """
-    statuses = _read(store, "BGPNodeStatus")
-    chosen = [_unless_stale(cast(BGPNodeStatusSpec, r.spec)) for r in statuses if node in (None, r.name)]
+    resources, now = _read(store, "BGPNodeStatus", *PLAN_KINDS), time.time()
+    compiled = plan(Snapshot(resources))
+    reported = {r.name: cast(BGPNodeStatusSpec, r.spec) for r in resources if r.kind == "BGPNodeStatus"}
+    missing = [name for name in reports.never_reported(compiled, reported) if node in (None, name)]
+    chosen = {name: reports.current(s, now) for name, s in reported.items() if node in (None, name)}
     if node is not None and not chosen:
         raise Refused(message=f"error: Node/{node}: no speaker has reported a status")
     if output is Format.table:
-        print_sessions(chosen)
-        for spec in chosen:
-            for problem in spec.problems:
-                errors.print(f"warning: Node/{spec.node}: {problem}", markup=False)
+        print_sessions(list(chosen.values()), rows=_reflector_rows(compiled, chosen) if node is None else ())
     else:
-        print_data([s.model_dump(mode="json", by_alias=True) for s in chosen], output)
-    if any(s.state != "Established" for spec in chosen for s in spec.sessions):
+        print_data([s.model_dump(mode="json", by_alias=True) for s in chosen.values()], output)
+    late = [name for name in chosen if reports.overdue(reported[name], now)]
+    _print_troubles(chosen, late, missing)
+    down = any(session.state != "Established" for spec in chosen.values() for session in spec.sessions)
+    if missing or late or down or not chosen:
         raise Refused()
 
 
-def _unless_stale(status: BGPNodeStatusSpec) -> BGPNodeStatusSpec:
-    """A report that was not renewed says nothing about now: its sessions are shown as unknown."""
-    age = time.time() - status.reported
-    if age < _STALE_S:
-        return status
-    reason = f"no report for {_age(status.reported)}: no speaker runs on the node"
-    sessions = [s.model_copy(update={"state": "Unknown", "reason": reason}) for s in status.sessions]
-    return status.model_copy(update={"sessions": tuple(sessions), "problems": (*status.problems, reason)})
+def _print_troubles(chosen: Mapping[str, BGPNodeStatusSpec], late: Sequence[str], missing: Sequence[str]) -> None:
+    if not chosen:
+        errors.print(f"error: no speaker has ever reported ({len(missing)} nodes should have one)", markup=False)
+        return
+    for name, spec in chosen.items():
+        *found, last = spec.problems or ("",)
+        for problem in found if name in late else spec.problems:
+            errors.print(f"warning: Node/{name}: {problem}", markup=False)
+        if name in late:
+            errors.print(f"error: Node/{name}: {last}", markup=False)
+    for name in missing:
+        errors.print(f"error: Node/{name}: no speaker has ever reported: none runs on the node", markup=False)
 
 
-def print_sessions(statuses: Sequence[BGPNodeStatusSpec], title: str = "") -> None:
-    """The session table."""
+def print_sessions(
+    statuses: Sequence[BGPNodeStatusSpec], title: str = "", rows: Sequence[Sequence[object]] = ()
+) -> None:
+    """The session table; `rows` come after those of the nodes."""
     columns = ["NODE", "SESSION", "LOCAL", "PEER", "AS", "STATE", "SINCE", "RCVD", "USED", "SENT", "REASON"]
-    print_table(title, columns, [row for spec in statuses for row in _rows(spec)])
+    print_table(title, columns, [*(row for spec in statuses for row in _rows(spec)), *rows])
 
 
 def _rows(spec: BGPNodeStatusSpec) -> list[Sequence[object]]:
@@ -75,6 +89,16 @@ def _rows(spec: BGPNodeStatusSpec) -> list[Sequence[object]]:
             _age(s.since), s.received, s.accepted, s.announced, s.reason,
         )
         for s in spec.sessions
+    ]  # fmt: skip
+
+
+def _reflector_rows(compiled: Plan, statuses: Mapping[str, BGPNodeStatusSpec]) -> list[Sequence[object]]:
+    return [
+        (
+            f"reflector/{row.reflector}", row.session.name, row.session.local_address or "", row.session.peer_address,
+            row.session.peer_asn, row.state, _age(row.since), "", "", "", row.reason,
+        )
+        for row in reports.reflector_sessions(compiled, statuses)
     ]  # fmt: skip
 
 
@@ -141,11 +165,11 @@ def _block_rows(url: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (str(row["node"]), str(row["cidr"])))
 
 
-def _read(url: str, kind: str) -> list[Resource]:
+def _read(url: str, *kinds: str) -> list[Resource]:
     async def read() -> list[Resource]:
         store = open_store(url)
         try:
-            return (await load(store, (kind,)))[0]
+            return (await load(store, kinds))[0]
         finally:
             await store.close()
 
@@ -153,8 +177,4 @@ def _read(url: str, kind: str) -> list[Resource]:
 
 
 def _age(since: float) -> str:
-    if not since:
-        return ""
-    seconds = max(0, int(time.time() - since))
-    hours, rest = divmod(seconds, 3600)
-    return f"{hours}h{rest // 60:02}m" if hours else f"{rest // 60}m{rest % 60:02}s"
+    return reports.duration(time.time() - since) if since else ""

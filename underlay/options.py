@@ -21,5 +21,14 @@ FilesOption = Annotated[
 OutputOption = Annotated[Format, typer.Option("--output", "-o", help="table, json or yaml.")]
 NodeOption = Annotated[str | None, typer.Option("--node", help="Only this node.")]
 SwitchOption = Annotated[str | None, typer.Option("--switch", help="Only this switch.")]
+ReflectorOption = Annotated[str | None, typer.Option("--reflector", help="Only this reflector.")]
 
-__all__ = ["DEFAULT_STORE", "FilesOption", "NodeOption", "OutputOption", "StoreOption", "SwitchOption"]
+__all__ = [
+    "DEFAULT_STORE",
+    "FilesOption",
+    "NodeOption",
+    "OutputOption",
+    "ReflectorOption",
+    "StoreOption",
+    "SwitchOption",
+]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Any
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from peering.problem_groups import together
 from peering.problems import Problem
 
 
@@ -31,6 +33,7 @@ class Format(StrEnum):
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
+_PIPE_WIDTH = 10_000
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
@@ -52,22 +55,33 @@ def print_data(data: Any, how: Format) -> None:
     sys.stdout.write(text + "\n")
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A plain table; states are coloured on a terminal."""
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, tight: bool = False) -> None:
+    """A plain table, `tight` where it has many columns; states are coloured on a terminal.
+
+    Where it is wider than the terminal, cells go over several lines and nothing is cut off. To a pipe a row is a line.
+    """
     table = Table(title=title or None, box=box.SIMPLE, title_justify="left", title_style="bold", pad_edge=False)
+    table.collapse_padding = tight
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=True)
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
 
 
 def print_problems(problems: Iterable[Problem], *, verbose: bool = False) -> None:
-    """One line per problem on stderr; `info` only when asked for."""
-    for problem in problems:
-        if problem.severity != "info" or verbose:
-            line = Text(f"{problem.severity}: ", style=_STYLES[problem.severity])
-            errors.print(line.append(problem.line(), style="default not bold"))
+    """One line per problem on stderr, many alike as one; `info` only when asked for."""
+    for problem in together(p for p in problems if p.severity != "info" or verbose):
+        line = Text(f"{problem.severity}: ", style=_STYLES[problem.severity])
+        errors.print(line.append(problem.line(), style="default not bold"))
+
+
+def print_codes(problems: Iterable[Problem]) -> None:
+    """What to look up in docs/problems.md, and how often it was found."""
+    codes = Counter(problem.code for problem in problems)
+    if codes:
+        found = ", ".join(f"{code} {codes[code]}" for code in sorted(codes))
+        errors.print(f"codes, explained in docs/problems.md: {found}", markup=False)
 
 
 def _cell(value: object) -> Text:

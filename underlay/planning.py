@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,23 @@ import typer
 from fabric_templates import render as rendering
 from fabric_templates.output import write_atomically
 from peering.compile import plan as compile_plan
-from peering.problems import errors
-from peering.resources.observed import SecretSpec
-from peering.session import Plan, SecretKeyRef, Session
+from peering.problems import Problem, errors
+from peering.session import Plan, SecretKeyRef
 from peering.snapshot import Snapshot
 from peering.store.open_store import open_store
 from underlay.declaring import read_or_refuse, read_snapshot
-from underlay.options import DEFAULT_STORE, FilesOption, NodeOption, OutputOption, StoreOption, SwitchOption
-from underlay.output import Format, Refused, console, print_data, print_problems, print_table
+from underlay.options import (
+    DEFAULT_STORE,
+    FilesOption,
+    NodeOption,
+    OutputOption,
+    ReflectorOption,
+    StoreOption,
+    SwitchOption,
+)
+from underlay.output import Format, Refused, console, print_codes, print_data, print_problems
+from underlay.passwords import passwords_of as passwords_of
+from underlay.plan_table import print_plan
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +43,7 @@ def plan(
     file: FilesOption = None,
     node: NodeOption = None,
     switch: SwitchOption = None,
+    reflector: ReflectorOption = None,
     store: StoreOption = DEFAULT_STORE,
     output: OutputOption = Format.table,
 ) -> None:
@@ -40,9 +51,9 @@ def plan(
 
     Example: underlay plan -f config/samples/dual-tor --switch tor-1a -o json
     """
-    compiled = _select(compile_plan(declared(file, store)), node, switch)
+    compiled = _select(compile_plan(declared(file, store)), node, switch, reflector)
     if output is Format.table:
-        print_table("", ["END", "SESSION", "LOCAL", "AS", "PEER", "AS", "TYPE", "HOLD", "SOURCE"], _rows(compiled))
+        print_plan(compiled)
         print_problems(compiled.problems)
     else:
         print_data(compiled.to_json(), output)
@@ -62,7 +73,8 @@ def lint(
     problems = compile_plan(declared(file, store)).problems
     if output is Format.table:
         print_problems(problems, verbose=True)
-        console.print(f"{len(errors(problems))} errors, {len(problems) - len(errors(problems))} warnings")
+        print_codes(problems)
+        console.print(_counts(problems), markup=False)
     else:
         print_data([problem.to_json() for problem in problems], output)
     if errors(problems):
@@ -84,7 +96,7 @@ def render(
     Example: underlay render -f config/samples/dual-tor --switch tor-1a
     """
     snapshot = declared(file, store)
-    compiled = _select(compile_plan(snapshot), None, switch)
+    compiled = _select(compile_plan(snapshot), switch=switch)
     print_problems(compiled.problems)
     if errors(compiled.problems):
         raise Refused(message="nothing was rendered")
@@ -103,9 +115,15 @@ def render(
             console.print(text, markup=False, end="")
 
 
+def _counts(problems: Sequence[Problem]) -> str:
+    by_severity = Counter(problem.severity for problem in problems)
+    infos = f", {by_severity['info']} infos" if by_severity["info"] else ""
+    return f"{by_severity['error']} errors, {by_severity['warning']} warnings{infos}"
+
+
 def declared(files: Sequence[Path] | None, store: str) -> Snapshot:
     """What the files declare or, without files, what the store holds."""
-    return Snapshot(read_or_refuse(files)) if files else asyncio.run(_from_store(store))
+    return Snapshot(read_or_refuse(files, observed=True)) if files else asyncio.run(_from_store(store))
 
 
 def render_all(
@@ -120,12 +138,6 @@ def render_all(
     return {name: rendering.render(name, switch, passwords=passwords) for name, switch in switches.items()}
 
 
-def passwords_of(snapshot: Snapshot) -> dict[SecretKeyRef, str]:
-    """Every value of every Secret of the snapshot, by reference."""
-    secrets = snapshot.specs("Secret", SecretSpec)
-    return {SecretKeyRef(name, key): value for name, s in secrets.items() for key, value in s.values.items()}
-
-
 async def _from_store(url: str) -> Snapshot:
     store = open_store(url)
     try:
@@ -134,26 +146,20 @@ async def _from_store(url: str) -> Snapshot:
         await store.close()
 
 
-def _select(compiled: Plan, node: str | None, switch: str | None) -> Plan:
-    """Only one node or switch of the plan; all of it without either."""
-    if node is None and switch is None:
+def _select(compiled: Plan, node: str | None = None, switch: str | None = None, reflector: str | None = None) -> Plan:
+    """Only the ends that are named; all of the plan when none is."""
+    if node is switch is reflector is None:
         return compiled
-    for what, name, known in (("Node", node, compiled.speakers), ("Switch", switch, compiled.switches)):
+    for what, name, known in (
+        ("Node", node, compiled.speakers),
+        ("Switch", switch, compiled.switches),
+        ("RouteReflector", reflector, compiled.reflectors),
+    ):
         if name is not None and name not in known:
             raise Refused(message=f"error: there is no {what}/{name} (there are: {', '.join(sorted(known)) or 'none'})")
     return replace(
         compiled,
         speakers={n: s for n, s in compiled.speakers.items() if n == node},
+        reflectors={n: r for n, r in compiled.reflectors.items() if n == reflector},
         switches={n: s for n, s in compiled.switches.items() if n == switch},
     )
-
-
-def _rows(compiled: Plan) -> list[tuple[object, ...]]:
-    ends = [(f"node/{n}", s.sessions) for n, s in sorted(compiled.speakers.items())]
-    ends += [(f"switch/{n}", s.sessions) for n, s in sorted(compiled.switches.items())]
-    return [_row(end, session) for end, sessions in ends for session in sessions]
-
-
-def _row(end: str, s: Session) -> tuple[object, ...]:
-    local = s.local_address or "(kernel's choice)"
-    return (end, s.name, local, s.local_asn, s.peer_address, s.peer_asn, s.type, f"{s.hold_time}s", s.source)

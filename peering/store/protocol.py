@@ -4,6 +4,11 @@ Documents go in and out (dictionaries with `kind`, `metadata`, `spec`); validati
 write gives the object a new version, greater than every version before it in the whole store. `update` and
 `delete` with a version are compare-and-swap: they raise Conflict when somebody wrote in between. Whatever is
 claimed (blocks, addresses) is claimed through that, so one allocator is right on every engine.
+
+`apply_all` is the same for a whole declaration, which is judged as a whole: it writes only onto the very
+snapshot that was judged. What it promises when it succeeds or raises Conflict holds on every engine. That a
+crash leaves all of it or nothing, and that a reader never sees half of it, needs transactions over several
+objects: SQLite has them; an engine without (Kubernetes) says in its own docstring what it does instead.
 """
 
 from __future__ import annotations
@@ -47,6 +52,15 @@ class Changed:
     stored: Stored | None
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write of `apply_all`: what the object becomes, whether it was there or not. Without a document it goes."""
+
+    kind: str
+    name: str
+    document: Document | None
+
+
 class Store(Protocol):
     """One engine."""
 
@@ -72,6 +86,14 @@ class Store(Protocol):
 
     async def delete(self, kind: str, name: str, version: int | None = None) -> None:
         """Removes the object. Raises NotFound; Conflict as `update` does."""
+        ...
+
+    async def apply_all(self, writes: Sequence[Write], kinds: Iterable[str], since: int) -> None:
+        """Writes all of it if no object of `kinds` was written after version `since`, which `snapshot` gave.
+
+        Else nothing is written: raises Conflict, and the caller reads and judges again. Raises NotFound, with
+        nothing written, when an object that is to go is not there.
+        """
         ...
 
     def watch(self, kinds: Iterable[str], since: int) -> AsyncIterator[Sequence[Changed]]:

@@ -1,6 +1,7 @@
 """The embedded store: one SQLite file in WAL mode, shared by the processes of one machine.
 
-Every object is a row; every write takes the next version from one counter. A deleted object stays as a row
+Every object is a row; every write takes the next version from one counter. A transaction is visible as a whole or
+not at all, to readers and watches alike, wherever its process is killed. A deleted object stays as a row
 without a document for `_KEEP_DELETED` versions, so that a watch that is behind still learns of it. A watch
 sleeps on inotify of the write-ahead log, so an idle process costs nothing and a change is seen within a
 millisecond; a slow poll stands behind it for file systems without inotify.
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from peering.store.file_events import FileEvents
-from peering.store.protocol import Changed, Conflict, Document, NotFound, Stored, StoreError
+from peering.store.protocol import Changed, Conflict, Document, NotFound, Stored, StoreError, Write
 
 T = TypeVar("T")
 
@@ -71,6 +72,10 @@ class SqliteStore:
     async def delete(self, kind: str, name: str, version: int | None = None) -> None:
         await self._write(lambda db, new: _delete(db, kind, name, version, new))
 
+    async def apply_all(self, writes: Sequence[Write], kinds: Iterable[str], since: int) -> None:
+        wanted, all_writes = tuple(kinds), tuple(writes)
+        await self._transaction(lambda db: _apply_all(db, all_writes, wanted, since))
+
     async def watch(self, kinds: Iterable[str], since: int) -> AsyncIterator[Sequence[Changed]]:
         wanted = tuple(kinds)
         await self._run(lambda db: None)
@@ -99,12 +104,15 @@ class SqliteStore:
 
     async def _write(self, operation: Callable[[sqlite3.Connection, int], T]) -> T:
         """Runs the operation in a write transaction of its own, with the version it gives to what it writes."""
+        return await self._transaction(lambda db: operation(db, _next_version(db)))
+
+    async def _transaction(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs the operation alone: nobody else writes between its first read and its last write."""
 
         def run(db: sqlite3.Connection) -> T:
             db.execute("BEGIN IMMEDIATE")
             with db:
-                (version,) = db.execute("UPDATE counter SET version = version + 1 RETURNING version").fetchone()
-                return operation(db, version)
+                return operation(db)
 
         return await self._run(run)
 
@@ -208,6 +216,36 @@ def _delete(db: sqlite3.Connection, kind: str, name: str, expected: int | None, 
     _check_version(db, kind, name, expected)
     db.execute("UPDATE objects SET version=?, document=NULL WHERE kind=? AND name=?", (version, kind, name))
     db.execute("DELETE FROM objects WHERE document IS NULL AND version < ?", (version - _KEEP_DELETED,))
+
+
+def _apply_all(db: sqlite3.Connection, writes: tuple[Write, ...], kinds: tuple[str, ...], since: int) -> None:
+    _check_unchanged(db, kinds, since)
+    for write in writes:
+        version = _next_version(db)
+        if write.document is None:
+            _delete(db, write.kind, write.name, None, version)
+        else:
+            _put(db, write.kind, write.name, write.document, version)
+
+
+def _put(db: sqlite3.Connection, kind: str, name: str, document: Document, version: int) -> None:
+    db.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", (kind, name, version, json.dumps(document)))
+
+
+def _check_unchanged(db: sqlite3.Connection, kinds: tuple[str, ...], since: int) -> None:
+    """Deletions count: their rows stay for `_KEEP_DELETED` versions, and who read longer ago has to read again."""
+    (version,) = db.execute("SELECT version FROM counter").fetchone()
+    newer = f"SELECT kind, name FROM objects WHERE version > ? AND kind IN ({_marks(kinds)}) ORDER BY version DESC"
+    row = db.execute(newer, (since, *kinds)).fetchone()
+    if row is not None:
+        raise Conflict(f"{row[0]}/{row[1]} was changed by somebody else meanwhile")
+    if version - since > _KEEP_DELETED:
+        raise Conflict(f"version {since} is too long ago (now {version})")
+
+
+def _next_version(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("UPDATE counter SET version = version + 1 RETURNING version").fetchone()
+    return int(version)
 
 
 def _check_version(db: sqlite3.Connection, kind: str, name: str, expected: int | None) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fabric_templates.output import write_atomically
 from ipam.claims import confirmed_blocks, ensure_blocks
 from peering.resource import Resource, parse_resource
-from peering.store.protocol import Document, StoreError
+from peering.store.protocol import Document, StoreError, Write
 from peering.store.resources import put
 from peering.store.sqlite import SqliteStore
 from tests.unit.samples import dual_tor
-from underlay import controller
+from underlay import controller, rendered_folder
 from underlay.controller import Controller
+from underlay.rendered_folder import INDEX, RenderedFolder
 
 
 class Cluster:
@@ -89,6 +93,17 @@ def tell(folder: Path, story: Story, *, with_secrets: bool = False, grace: float
     return cluster
 
 
+def names(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+
+
+async def without_rack_1(cluster: Cluster) -> None:
+    """Deletes the rack with its switches, and the nodes that stand in it."""
+    gone = [("Rack", "rack-1"), ("Switch", "tor-1a"), ("Switch", "tor-1b"), ("Node", "node-1"), ("Node", "node-2")]
+    _, since = await cluster.store.snapshot(())
+    await cluster.store.apply_all([Write(kind, name, None) for kind, name in gone], (), since)
+
+
 async def all_rendered(cluster: Cluster) -> None:
     await eventually(lambda: all(f"rendered Switch/tor-{n}" in cluster.said for n in ("1a", "1b", "2a", "2b")))
 
@@ -148,6 +163,123 @@ def test_a_switch_that_cannot_be_rendered_stops_no_other(tmp_path: Path) -> None
         assert "router bgp 65011" in cluster.text("tor-1a")
 
     tell(tmp_path, story)
+
+
+def test_the_folder_of_a_deleted_switch_goes_with_what_was_written_there(tmp_path: Path) -> None:
+    async def story(cluster: Cluster) -> None:
+        await all_rendered(cluster)
+        (cluster.out / "tor-1b" / "notes.txt").write_text("mine")
+        (cluster.out / "tor-9").mkdir()
+        (cluster.out / "tor-9" / "frr.conf").write_text("mine")
+        await without_rack_1(cluster)
+        await eventually(lambda: not (cluster.out / "tor-1a").exists())
+        await eventually(lambda: names(cluster.out / "tor-1b") == {"notes.txt"})
+        assert names(cluster.out) == {INDEX, "tor-1b", "tor-2a", "tor-2b", "tor-9"}
+        assert (cluster.out / "tor-9" / "frr.conf").read_text() == "mine"
+        assert "router bgp 65021" in cluster.text("tor-2a")
+
+    tell(tmp_path, story)
+
+
+def test_a_rendered_file_that_somebody_edited_stays(tmp_path: Path) -> None:
+    async def story(cluster: Cluster) -> None:
+        await all_rendered(cluster)
+        (file,) = (cluster.out / "tor-1a").iterdir()
+        file.write_text(file.read_text() + "! by hand\n")
+        await without_rack_1(cluster)
+        await eventually(lambda: f"{file} stays: somebody changed it after it was rendered" in cluster.said)
+        await eventually(lambda: not (cluster.out / "tor-1b").exists())
+        assert file.read_text().endswith("! by hand\n")
+
+    tell(tmp_path, story)
+
+
+def test_what_was_deleted_while_no_controller_ran_is_removed_by_the_next(tmp_path: Path) -> None:
+    async def story(cluster: Cluster) -> None:
+        await all_rendered(cluster)
+
+    async def goes(cluster: Cluster) -> None:
+        await eventually(lambda: names(cluster.out) == {INDEX, "tor-2a", "tor-2b"})
+
+    tell(tmp_path, story)
+    cluster = Cluster(tmp_path)
+
+    async def next_one() -> None:
+        await without_rack_1(cluster)
+        async with cluster.controlled():
+            await goes(cluster)
+
+    asyncio.run(next_one())
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "{",
+        "[]",
+        '{"../tor-1a": {"x": []}}',
+        '{"tor-1a": {"../../victim": ["%s"]}}',
+        '{"tor-1a": {"/victim": ["%s"]}}',
+        '{"tor-1a": {"x": "y"}}',
+        '{"tor-1a": []}',
+    ],
+)
+def test_an_index_that_is_none_removes_nothing(tmp_path: Path, index: str) -> None:
+    said: list[str] = []
+    out = tmp_path / "deeper" / "rendered"
+    (out / "tor-1a").mkdir(parents=True)
+    victim = tmp_path / "deeper" / "victim"
+    victim.write_text("mine")
+    hashed = hashlib.sha256(b"mine").hexdigest()
+    (out / INDEX).write_text(index.replace("%s", hashed))
+    RenderedFolder(out, said.append).remove_all_but({"tor-2a"})
+    assert said == [f"{out / INDEX} cannot be read: what was rendered before stays where it is"]
+    assert victim.read_text() == "mine"
+    assert (out / "tor-1a").is_dir()
+
+
+def test_a_file_that_a_switch_has_no_longer_is_removed(tmp_path: Path) -> None:
+    folder = RenderedFolder(tmp_path, lambda _: None)
+    assert folder.keep("tor-1a", {"etc/frr.conf": "a", "daemons": "b"})
+    assert not folder.keep("tor-1a", {"etc/frr.conf": "a", "daemons": "b"})
+    assert folder.keep("tor-1a", {"daemons": "b"})
+    assert names(tmp_path / "tor-1a") == {"daemons"}
+    RenderedFolder(tmp_path, lambda _: None).remove_all_but({"tor-9"})
+    assert names(tmp_path) == {INDEX}
+
+
+def test_no_switch_at_all_removes_nothing(tmp_path: Path) -> None:
+    folder = RenderedFolder(tmp_path, lambda _: None)
+    folder.keep("tor-1a", {"frr.conf": "a"})
+    folder.remove_all_but(())
+    assert names(tmp_path / "tor-1a") == {"frr.conf"}
+    folder.remove_all_but({"tor-1b"})
+    assert names(tmp_path) == {INDEX}
+
+
+def test_the_index_is_for_its_owner_only(tmp_path: Path) -> None:
+    """With the rest of a text known, its hash would tell whether a guessed password is right."""
+    RenderedFolder(tmp_path, lambda _: None).keep("tor-1a", {"frr.conf": "a"}, {"frr.conf"})
+    assert (tmp_path / INDEX).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_whose_writing_was_cut_short_is_known_nevertheless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the index and the file: the old text is still one of ours."""
+    RenderedFolder(tmp_path, lambda _: None).keep("tor-1a", {"frr.conf": "old"})
+
+    def killed(directory: Path, files: dict[str, str], **more: Any) -> None:
+        if INDEX not in files:
+            raise KeyboardInterrupt
+        write_atomically(directory, files, **more)
+
+    monkeypatch.setattr(rendered_folder, "write_atomically", killed)
+    with pytest.raises(KeyboardInterrupt):
+        RenderedFolder(tmp_path, lambda _: None).keep("tor-1a", {"frr.conf": "new"})
+    monkeypatch.undo()
+    RenderedFolder(tmp_path, lambda _: None).remove_all_but({"tor-9"})
+    assert names(tmp_path) == {INDEX}
 
 
 @pytest.mark.parametrize("with_secrets", [True, False])
