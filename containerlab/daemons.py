@@ -38,6 +38,7 @@ OWNERS: Mapping[str, str] = {"etc/frr": "frr", "run/frr": "frr", "etc/bird": "bi
 _FRR_ORDER = ("mgmtd", "zebra", "staticd", "bfdd", "bgpd")
 _ZEBRA_SOCKET = "zserv.api"
 _STATIC = re.compile(r"^\s*(ip|ipv6) (m?route|nht) ", re.MULTILINE)
+_BFD = re.compile(r"^bfd$", re.MULTILINE)
 _YES = re.compile(r"^\s*([a-z0-9]+)\s*=\s*\"?yes\"?\s*(#.*)?$", re.MULTILINE)
 
 
@@ -74,8 +75,9 @@ def frr_enabled(daemons_file: str) -> tuple[str, ...]:
 
 
 def frr_daemon_names(config: str, enabled: Collection[str] = ("bgpd",), has_mgmtd: bool = False) -> tuple[str, ...]:
-    """Which daemons a node needs, in starting order: zebra always, staticd if there is a static route."""
+    """Which daemons a node needs, in starting order: zebra always, staticd and bfdd if something is said to them."""
     wanted = {"zebra", *enabled}
+    wanted |= {"bfdd"} if _BFD.search(config) else set()
     wanted |= {"mgmtd"} if has_mgmtd else set()
     wanted |= {"staticd"} if _STATIC.search(config) else set()
     return tuple(name for name in _FRR_ORDER if name in wanted)
@@ -102,6 +104,8 @@ def _frr_daemon(node_dir: PurePath, name: str) -> Daemon:
     argv += ["-i", str(run / f"{name}.pid"), "--vty_socket", str(run), "-z", str(run / _ZEBRA_SOCKET)]
     # No port for vtys: only the socket. FRR 8 calls 0 "none".
     argv += ["-A", "127.0.0.1", "-P", "0", "--log", "stdout"]
+    # Its control socket is no part of --vty_socket: without this the bfdd of every node would take the same.
+    argv += ["--bfdctl", str(run / "bfdd.sock")] if name == "bfdd" else []
     return Daemon(
         name=name,
         argv=tuple(argv),

@@ -42,9 +42,14 @@ Feature = Literal[
     "reachableBy",
     "rrClient",
     "ttlSecurity",
+    "unnumbered",
 ]
 Quantity = Literal[
     "allowASIn",
+    "bfdDetectMultiplier",
+    "bfdMinimumTTL",
+    "bfdReceiveInterval",
+    "bfdTransmitInterval",
     "holdTime",
     "keepaliveTime",
     "longLivedStaleTime",
@@ -76,6 +81,15 @@ class Limits(_Model):
     password_spaces: bool = Field(alias="passwordSpaces")
 
 
+class BfdDefaults(_Model):
+    """What a BFD profile has where it says nothing; None where the platform shows every value back."""
+
+    receive_interval: int | None = Field(None, alias="receiveInterval")
+    transmit_interval: int | None = Field(None, alias="transmitInterval")
+    detect_multiplier: int | None = Field(None, alias="detectMultiplier")
+    minimum_ttl: int | None = Field(None, alias="minimumTTL")
+
+
 class Commands(_Model):
     """Argument lists, run in order; `{file}` stands for the rendered file's path."""
 
@@ -95,6 +109,7 @@ class Device(_Model):
     listen_limit: Literal["range", "instance"] = Field("range", alias="listenLimit")
     ranges: dict[Quantity, tuple[int, int]] = {}
     limits: Limits
+    bfd_defaults: BfdDefaults = Field(BfdDefaults(), alias="bfdDefaults")
     commands: Commands
 
     @model_validator(mode="after")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
 from fabric_templates.devices import Device, Feature, Quantity, Support
+from fabric_templates.endpoints import neighbor_key, over_ipv6
 from peering.problems import Problem, Severity, ordered
 from peering.session import Session, SwitchPlan
 
@@ -42,7 +42,7 @@ _OPTIONS = (
     _Option("bfdTimers", lambda s, _: s.bfd, "warning", "define the profile in the switch's BFD configuration"),
     _Option("clusterID", lambda s, _: s.cluster_id),
     _Option("exportFilters", lambda s, _: s.export_filters or None, hint="put the filter on the node's end"),
-    _Option("extendedNextHop", lambda s, _: _if(":" in s.peer_address and "ipv4-unicast" in s.families)),
+    _Option("extendedNextHop", lambda s, _: _if(over_ipv6(s) and "ipv4-unicast" in s.families)),
     _Option("gracefulRestart", lambda s, _: s.graceful_restart_time or None, hint="set gracefulRestartTime to 0s"),
     _Option("importFilters", lambda s, _: s.import_filters or None, hint="put the filter on the node's end"),
     _Option("localASN", lambda s, plan: _if(s.local_asn != plan.asn)),
@@ -58,10 +58,15 @@ _OPTIONS = (
     _Option("reachableBy", lambda s, _: s.reachable_by, hint="put the route into the switch's base configuration"),
     _Option("rrClient", lambda s, _: _if(s.rr_client)),
     _Option("ttlSecurity", lambda s, _: s.ttl_security),
+    _Option("unnumbered", lambda s, _: s.interface, hint="give the link addresses"),
 )
 
 _QUANTITIES: dict[Quantity, Callable[[Session], int | None]] = {
     "allowASIn": lambda s: s.allow_as_in,
+    "bfdDetectMultiplier": lambda s: s.bfd.detect_multiplier if s.bfd else None,
+    "bfdMinimumTTL": lambda s: s.bfd.minimum_ttl if s.bfd else None,
+    "bfdReceiveInterval": lambda s: s.bfd.receive_interval if s.bfd else None,
+    "bfdTransmitInterval": lambda s: s.bfd.transmit_interval if s.bfd else None,
     "holdTime": lambda s: s.hold_time,
     "keepaliveTime": lambda s: s.keepalive_time,
     "longLivedStaleTime": lambda s: s.long_lived_stale_time,
@@ -163,21 +168,23 @@ def _several_values(where: str, plan: SwitchPlan, device: Device) -> Iterator[Pr
 
 
 def _same_address(where: str, plan: SwitchPlan) -> Iterator[Problem]:
-    """A switch knows a neighbour by its address, whatever the port: there can be only one session with it."""
+    """A switch knows a neighbour by address or interface, whatever the port: there can be only one session with it."""
     first: dict[str, str] = {}
     for session in sorted(plan.sessions, key=lambda s: s.name):
-        other = first.setdefault(_canonical(session.peer_address), session.name)
+        key = _key(session)
+        other = first.setdefault(key, session.name)
         if other != session.name:
-            message = f"sessions {other} and {session.name} have the same peer address {session.peer_address}"
+            kind, path = ("interface", "interface") if session.interface else ("peer address", "peerAddress")
+            message = f"sessions {other} and {session.name} have the same {kind} {key}"
             code = "platform-lacks-sessions-with-same-address"
-            yield Problem("error", code, where, "peerAddress", message, "a switch holds one session per address")
+            yield Problem("error", code, where, path, message, f"a switch holds one session per {kind}")
 
 
-def _canonical(address: str) -> str:
+def _key(session: Session) -> str:
     try:
-        return str(ip_address(address))
+        return neighbor_key(session)
     except ValueError:
-        return address  # values.check refuses it
+        return session.peer_address  # values.check refuses it
 
 
 def _listening(where: str, plan: SwitchPlan, device: Device) -> Iterator[Problem]:

@@ -57,11 +57,14 @@ class PrefixList:
 
 @dataclass(frozen=True, slots=True)
 class PathRule:
-    """An AS path: `empty`, `only` (asn, once or prepended), `begins` (asn, then anything)."""
+    """An AS path: `empty`, `only` (asn, once or prepended), `begins` (asn, then anything).
+
+    `asn` is its place in a list too: it stays the same whatever else joins. An empty path's is 0, which is nobody's
+    (RFC 7607).
+    """
 
     kind: Literal["empty", "only", "begins"]
     asn: int = 0
-    seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +179,9 @@ def _entry(seq: int, prefix: str, length: int, low: int, high: int) -> PrefixEnt
 
 
 def path_list(name: str, rules: Iterable[PathRule]) -> PathList:
-    """The rules, each once, in a stable order, numbered."""
-    ordered = sorted({(rule.kind != "empty", rule.asn, rule.kind) for rule in rules})
-    numbered = enumerate(ordered, start=1)
-    return PathList(name, tuple(PathRule(kind, asn, i * _SEQ_LIST) for i, (_, asn, kind) in numbered))
+    """One rule for each AS, in their order. Of two the wider one: what `only` permits, `begins` does too."""
+    widest = {rule.asn: rule for rule in sorted(rules, key=lambda rule: rule.kind == "begins")}
+    return PathList(name, tuple(widest[asn] for asn in sorted(widest)))
 
 
 def community_lists(names: Names, maps: Iterable[RouteMap]) -> tuple[CommunityList, ...]:

@@ -13,7 +13,7 @@ from fabric_templates.policy import CommunityList, PathList, PathRule, PrefixLis
 
 _KEEPALIVE_SECONDS = 30
 _HOLD_SECONDS = 90
-_CONNECT_SECONDS = 5
+CONNECT_SECONDS = 5
 _WARN_PERCENT = 80
 _RESTART_MINUTES = 5
 
@@ -27,7 +27,7 @@ class Timers:
 
     keepalive: int = _KEEPALIVE_SECONDS
     hold: int = _HOLD_SECONDS
-    connect: int = _CONNECT_SECONDS
+    connect: int = CONNECT_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +53,35 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbor:
-    """What one session says in every address family. Absent options are None or False."""
+class BfdProfile:
+    """How fast a silent neighbour is noticed, milliseconds; what the platform does itself is None."""
 
-    address: str
+    name: str
+    receive_interval: int | None
+    transmit_interval: int | None
+    detect_multiplier: int | None
+    minimum_ttl: int | None
+    passive_mode: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaticRoute:
+    """The way to a neighbour that is not on a link of the switch: a host prefix and the address it is behind."""
+
+    version: Version
+    prefix: str
+    via: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbor:
+    """What one session says in every address family. Absent options are None or False.
+
+    `key` is the neighbour's address, or with `unnumbered` the interface that it is behind.
+    """
+
+    key: str
+    unnumbered: bool
     group: str
     remote_asn: int
     description: str
@@ -96,7 +121,7 @@ class MaxPrefixes:
 class FamilyNeighbor:
     """What one session says in one address family."""
 
-    address: str
+    key: str
     rr_client: bool
     next_hop: NextHop | None
     as_override: bool
@@ -144,3 +169,5 @@ class View:
     listen_limit: int
     listens: tuple[Listen, ...]
     families: tuple[AddressFamily, ...]
+    bfd_profiles: tuple[BfdProfile, ...]
+    static_routes: tuple[StaticRoute, ...]

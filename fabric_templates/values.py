@@ -58,13 +58,18 @@ def _session(session: Session) -> Found:
     yield from _parsed({"peer": session.peer}, _peer, f"external, or one of {', '.join(sorted(ROLES))} and a name")
     if session.password is not None:
         yield from _lines({"password.secretKeyRef": placeholder(session.password)})
-    yield from _parsed({"bfd": session.bfd}, _word, "one word of printable ASCII")
-    addresses = {"peerAddress": session.peer_address, "localAddress": session.local_address}
-    yield from _parsed(addresses, _address, "an IPv4 or IPv6 address")
+    yield from _parsed({"bfd": session.bfd and session.bfd.profile}, _word, "one word of printable ASCII")
+    yield from _parsed(_addresses(session), _address, "an IPv4 or IPv6 address")
+    yield from _parsed({"interface": session.interface}, _word, "one word of printable ASCII")
     yield from _parsed({"clusterID": session.cluster_id}, IPv4Address, "an identifier in dotted form")
     numbers = {"localASN": session.local_asn, "peerASN": session.peer_asn}
     yield from _parsed(numbers, _as_number, "an AS number, 1..4294967295")
     yield from _parsed({"peerPort": session.peer_port}, _port, "a port, 1..65535")
+
+
+def _addresses(session: Session) -> dict[str, str | None]:
+    found = {"localAddress": session.local_address, "reachableBy": session.reachable_by}
+    return found if session.interface else {"peerAddress": session.peer_address, **found}
 
 
 def _prefixes(plan: SwitchPlan) -> Found:

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 
 from fabric_templates.devices import Device
+from fabric_templates.endpoints import canonical, neighbor_key, neighbor_order, over_ipv6
 from fabric_templates.naming import fit
 from fabric_templates.policy import (
     Names,
@@ -29,7 +30,9 @@ from fabric_templates.policy import (
     route_maps,
 )
 from fabric_templates.shapes import (
+    CONNECT_SECONDS,
     AddressFamily,
+    BfdProfile,
     Dynamic,
     FamilyGroup,
     FamilyNeighbor,
@@ -39,6 +42,7 @@ from fabric_templates.shapes import (
     Neighbor,
     NextHop,
     PeerType,
+    StaticRoute,
     Timers,
     View,
 )
@@ -94,6 +98,8 @@ def view(name: str, plan: SwitchPlan, device: Device, passwords: Mapping[SecretK
         listen_limit=sum(r.limit for r in plan.listen_ranges),
         listens=_listens(plan, names),
         families=tuple(family for family in families if family is not None),
+        bfd_profiles=_bfd_profiles(names, device, plan.sessions),
+        static_routes=_static_routes(sessions),
     )
 
 
@@ -116,9 +122,8 @@ def _listen_key(listen: ListenRange) -> str:
     return f"LISTEN-{listen.peer_asn}-V{ip_network(listen.cidr).version}"
 
 
-def _session_order(session: Session) -> tuple[str, int, bytes, str]:
-    address = ip_address(session.peer_address)
-    return _group_key(session), address.version, address.packed, session.name
+def _session_order(session: Session) -> tuple[str, tuple[int, bytes, str]]:
+    return _group_key(session), neighbor_order(session)
 
 
 def _groups(plan: SwitchPlan, names: Names) -> tuple[Group, ...]:
@@ -187,27 +192,28 @@ def _neighbor(
 ) -> Neighbor:
     ebgp = session.type == "ebgp"
     return Neighbor(
-        address=_canonical(session.peer_address),
+        key=neighbor_key(session),
+        unnumbered=session.interface is not None,
         group=names.of(_group_key(session)),
         remote_asn=session.peer_asn,
         description=fit(_description(session), device.limits.description),
-        update_source=_canonical(session.local_address) if session.local_address else None,
+        update_source=canonical(session.local_address) if session.local_address else None,
         local_asn=session.local_asn if session.local_asn != plan.asn else None,
         passive=session.passive,
         port=session.peer_port if session.peer_port != 179 else None,
-        timers=Timers(keepalive=session.keepalive_time, hold=session.hold_time),
+        timers=_timers(session),
         password=_password(session, device, passwords),
         ttl_security=session.ttl_security,
         multihop=session.multihop if ebgp and session.multihop != 1 else None,
-        bfd_profile=names.of(session.bfd) if session.bfd else None,
+        bfd_profile=names.of(session.bfd.profile) if session.bfd else None,
         graceful_restart=_graceful_restart(session),
-        extended_next_hop=":" in session.peer_address and "ipv4-unicast" in session.families,
+        extended_next_hop=over_ipv6(session) and "ipv4-unicast" in session.families,
     )
 
 
-def _canonical(address: str) -> str:
-    """As platforms show it back: another spelling would differ from the running configuration for ever."""
-    return str(ip_address(address))
+def _timers(session: Session) -> Timers:
+    connect = session.connect_retry or CONNECT_SECONDS
+    return Timers(keepalive=session.keepalive_time, hold=session.hold_time, connect=connect)
 
 
 def _description(session: Session) -> str:
@@ -271,7 +277,7 @@ def _family_group(names: Names, group: Group, version: Version) -> FamilyGroup:
 
 def _family_neighbor(session: Session) -> FamilyNeighbor:
     return FamilyNeighbor(
-        address=_canonical(session.peer_address),
+        key=neighbor_key(session),
         rr_client=session.rr_client,
         next_hop=_next_hop(session),
         as_override=session.as_override,
@@ -286,12 +292,45 @@ _NEXT_HOPS: dict[tuple[str, str], NextHop | None] = {
     ("ibgp", "auto"): "self",
     ("ibgp", "self"): "self-of-reflected-too",
     ("ibgp", "keep"): None,
-    # eBGP sets the next hop to itself unless told otherwise (RFC 4271, 5.1.3).
+    # eBGP sets the next hop to itself, but between neighbours that share a subnet it may keep theirs, so that they
+    # send to each other directly (RFC 4271, 5.1.3).
     ("ebgp", "auto"): None,
-    ("ebgp", "self"): None,
+    ("ebgp", "self"): "self",
     ("ebgp", "keep"): "unchanged",
 }
 
 
 def _next_hop(session: Session) -> NextHop | None:
     return _NEXT_HOPS[session.type, session.next_hop]
+
+
+def _bfd_profiles(names: Names, device: Device, sessions: Iterable[Session]) -> tuple[BfdProfile, ...]:
+    """Each profile that a session names, by name; the platform's own values are left out."""
+    used = {s.bfd.profile: s.bfd for s in sessions if s.bfd}
+    own = device.bfd_defaults
+    return tuple(
+        BfdProfile(
+            name=names.of(profile),
+            receive_interval=_unless(bfd.receive_interval, own.receive_interval),
+            transmit_interval=_unless(bfd.transmit_interval, own.transmit_interval),
+            detect_multiplier=_unless(bfd.detect_multiplier, own.detect_multiplier),
+            minimum_ttl=_unless(bfd.minimum_ttl, own.minimum_ttl),
+            passive_mode=bfd.passive_mode,
+        )
+        for profile, bfd in sorted(used.items())
+    )
+
+
+def _unless(value: int, default: int | None) -> int | None:
+    return None if value == default else value
+
+
+def _static_routes(sessions: Iterable[Session]) -> tuple[StaticRoute, ...]:
+    """To the neighbours that stand behind another address, in the order of their sessions."""
+    found = []
+    for session in sessions:
+        if session.reachable_by:
+            network = ip_network(session.peer_address)
+            version: Version = 6 if network.version == 6 else 4
+            found.append(StaticRoute(version=version, prefix=str(network), via=canonical(session.reachable_by)))
+    return tuple(found)

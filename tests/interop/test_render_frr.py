@@ -19,10 +19,14 @@ from typing import Any
 
 import pytest
 
+from fabric_templates.endpoints import neighbor_key
 from fabric_templates.render import render
-from peering.session import PrefixRule, SecretKeyRef, Session, SwitchPlan
+from peering.compile import plan
+from peering.session import BfdParameters, PrefixRule, SecretKeyRef, Session, SwitchPlan
+from peering.snapshot import Snapshot
 from tests.interop.netns_daemons import DAEMONS, Bird, Frr, Network, eventually
 from tests.unit.frr_cases import ANNOUNCE, CASES, SECRET, ibgp, switch, to_node, to_spine
+from tests.unit.samples import sample
 
 pytestmark = pytest.mark.lab
 
@@ -39,13 +43,18 @@ def frr_conf(plan: SwitchPlan, passwords: dict[SecretKeyRef, str] | None = None)
     return render("tor-1a", plan, passwords=passwords)["frr.conf"]
 
 
+#: Where bgpd's part ends and that of staticd and bfdd begins.
+OTHERS = re.compile(r"^(ip route|ipv6 route|bfd$)", re.MULTILINE)
+
+
 def parsers_say(text: str, directory: Path) -> tuple[int, list[str]]:
-    """(exit code of vtysh, every complaint of vtysh and bgpd)."""
-    file = directory / "frr.conf"
+    """(exit code of vtysh, every complaint of vtysh about all and of bgpd about its part)."""
+    file, part = directory / "frr.conf", directory / "bgpd.conf"
     file.write_text(text)
+    part.write_text(OTHERS.split(text)[0])
     grammar = subprocess.run(["vtysh", "-C", "-f", str(file)], capture_output=True, text=True, check=False)
     meaning = subprocess.run(
-        [str(DAEMONS / "bgpd"), "-C", "-f", str(file)], capture_output=True, text=True, check=False
+        [str(DAEMONS / "bgpd"), "-C", "-f", str(part)], capture_output=True, text=True, check=False
     )
     lines = (grammar.stdout + grammar.stderr + meaning.stdout + meaning.stderr).splitlines()
     return grammar.returncode, [line for line in lines if COMPLAINT.search(line)]
@@ -54,6 +63,18 @@ def parsers_say(text: str, directory: Path) -> tuple[int, list[str]]:
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_the_parsers_accept(case: str, network: Network) -> None:
     assert parsers_say(frr_conf(CASES[case]), network.directory) == (0, [])
+
+
+@pytest.mark.parametrize("name", ["as-per-cluster", "as-per-node", "bfd", "loopbacks", "shared-subnet", "unnumbered"])
+def test_frr_takes_every_switch_of_a_sample(name: str, network: Network) -> None:
+    switches = plan(Snapshot(sample(name))).switches
+    for number, (switch_name, compiled) in enumerate(switches.items()):
+        text = render(switch_name, compiled)["frr.conf"]
+        assert parsers_say(text, network.directory) == (0, [])
+        frr = Frr(network, network.namespace(f"s{number}"), text, zebra=True, integrated=True)
+        assert statements(without_base(frr.ask("show running-config"))) == statements(text)
+        assert set(frr.json("show bgp neighbors")) == {neighbor_key(s) for s in compiled.sessions}
+    assert len(switches) >= 2
 
 
 @pytest.mark.parametrize(
@@ -73,12 +94,25 @@ def test_the_parsers_would_complain(line: str, broken: str, network: Network) ->
     assert parsers_say(text.replace(f"{line}\n", f"{broken}\n"), network.directory)[1] != []
 
 
+@pytest.mark.parametrize(
+    ("line", "broken"),
+    [
+        ("  minimum-ttl 250", "  minimum-ttl 255"),
+        ("ip route 10.0.11.1/32 10.1.1.1", "ip route 10.0.11.1/33 10.1.1.1"),
+    ],
+)
+def test_the_parser_would_complain_about_the_other_daemons_parts(line: str, broken: str, network: Network) -> None:
+    text = frr_conf(CASES["loopbacks"])
+    assert f"{line}\n" in text
+    assert parsers_say(text.replace(f"{line}\n", f"{broken}\n"), network.directory)[0] != 0
+
+
 def statements(text: str) -> set[tuple[str, ...]]:
-    """Every line with the lines that it stands under."""
+    """Every line with the lines that it stands under. The numbers of prefix lists are bgpd's own."""
     found = set()
     above: list[tuple[int, str]] = []
     for line in text.splitlines():
-        words = line.strip()
+        words = re.sub(r"^(ip(?:v6)? prefix-list \S+) seq \d+ ", r"\1 ", line.strip())
         if not words or words.startswith("!") or words in ("exit", "end", "exit-address-family"):
             continue
         depth = len(line) - len(line.lstrip())
@@ -90,36 +124,82 @@ def statements(text: str) -> set[tuple[str, ...]]:
 
 def without_base(running: str) -> str:
     """The running configuration without what FRR says about itself."""
-    base = ("Building", "Current", "frr ", "hostname ", "bgp no-rib", "service ", "log ", "no ipv6 forwarding")
+    base = (
+        "Building",
+        "Current",
+        "frr ",
+        "hostname ",
+        "bgp no-rib",
+        "service ",
+        "log ",
+        "no ip",
+        "ip forwarding",
+        "ipv6 forwarding",
+    )
     return "\n".join(line for line in running.splitlines() if not line.startswith(base))
+
+
+#: What frr-reload.py would take away for want of a base configuration.
+NOT_OURS = ("no hostname ", "no bgp no-rib", "ip forwarding", "ipv6 forwarding")
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_running_configuration_is_what_we_wrote(case: str, network: Network) -> None:
     plan = CASES[case]
     text = frr_conf(plan)
-    frr = Frr(network, network.namespace("tor"), text, zebra=False)
+    others = OTHERS.search(text) is not None
+    frr = Frr(network, network.namespace("tor"), text, zebra=others, integrated=others)
     assert statements(without_base(frr.ask("show running-config"))) == statements(text)
     neighbors = frr.json("show bgp neighbors")
-    assert set(neighbors) == {str(ip_address(s.peer_address)) for s in plan.sessions}
+    assert set(neighbors) == {neighbor_key(s) for s in plan.sessions}
     for session in plan.sessions:
-        meaning_equals(session, plan, neighbors[str(ip_address(session.peer_address))])
+        meaning_equals(session, neighbors[neighbor_key(session)])
+    bfd = {peer["peer"]: peer for peer in frr.json("show bfd peers")} if others else {}
+    assert set(bfd) == {neighbor_key(s) for s in plan.sessions if s.bfd and others}
+    for session in plan.sessions:
+        if session.bfd and others:
+            bfd_equals(session.bfd, session.multihop, bfd[session.peer_address])
     reload = frr.reload("--test")
     deleted = reload.partition("Lines To Delete")[2].splitlines()[2:]
     assert "Lines To Add" not in reload
-    assert [line for line in deleted if not line.startswith(("no hostname ", "no bgp no-rib"))] == []
+    assert [line for line in deleted if not line.startswith(NOT_OURS)] == []
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_loading_it_again_is_not_refused(case: str, network: Network) -> None:
     """frr-reload.py says every new line twice."""
-    frr = Frr(network, network.namespace("tor"), frr_conf(CASES[case]), zebra=False)
+    text = frr_conf(CASES[case])
+    others = OTHERS.search(text) is not None
+    frr = Frr(network, network.namespace("tor"), text, zebra=others, integrated=others)
     before = frr.ask("show running-config")
     assert frr.load() == (0, "")
     assert frr.ask("show running-config") == before
 
 
-def meaning_equals(session: Session, plan: SwitchPlan, seen: dict[str, Any]) -> None:
+@pytest.mark.parametrize("case", ["as-per-node", "bfd", "loopbacks", "unnumbered"])
+def test_a_running_switch_is_brought_to_another_design(case: str, network: Network) -> None:
+    """And a second time there is nothing left to do."""
+    frr = Frr(network, network.namespace("tor"), frr_conf(CASES["max-prefixes"]), zebra=True, integrated=True)
+    text = BASE + frr_conf(CASES[case])
+    frr.write(text)
+    frr.reload("--reload")
+    assert statements(without_base(frr.ask("show running-config"))) == statements(without_base(text))
+    left = frr.reload("--test").partition("Lines To Add")[2].splitlines()[2:]
+    assert [line for line in left if line and line not in BASE.splitlines()] == []
+
+
+def bfd_equals(wanted: BfdParameters, multihop: int | None, seen: dict[str, Any]) -> None:
+    assert seen["receive-interval"] == wanted.receive_interval
+    assert seen["transmit-interval"] == wanted.transmit_interval
+    assert seen["detect-multiplier"] == wanted.detect_multiplier
+    assert seen.get("passive-mode", False) == wanted.passive_mode
+    assert seen["multihop"] == bool(multihop)
+    if multihop:
+        # bfdd takes the profile's default for nothing said, and then follows the hops of the BGP session.
+        assert seen["minimum-ttl"] == (256 - multihop if wanted.minimum_ttl == 254 else wanted.minimum_ttl)
+
+
+def meaning_equals(session: Session, seen: dict[str, Any]) -> None:
     side = {"external": "FABRIC", "node": "NODES", "reflector": "REFLECTORS"}[session.peer.split("/")[0]]
     group = f"UNDERLAY-{side}{'-IBGP' if session.type == 'ibgp' else ''}"
     assert seen["remoteAs"] == session.peer_asn
@@ -129,12 +209,12 @@ def meaning_equals(session: Session, plan: SwitchPlan, seen: dict[str, Any]) -> 
     assert seen["peerGroup"] == group
     assert seen["bgpTimerConfiguredHoldTimeMsecs"] == 1000 * session.hold_time
     assert seen["bgpTimerConfiguredKeepAliveIntervalMsecs"] == 1000 * session.keepalive_time
-    assert seen["connectRetryTimer"] == 5
+    assert seen["connectRetryTimer"] == (session.connect_retry or 5)
     assert seen.get("updateSource") == (str(ip_address(session.local_address)) if session.local_address else None)
     assert seen["gracefulRestartInfo"]["localGrMode"].startswith("Helper")
-    if session.ttl_security:
+    if session.ttl_security or session.multihop:
         hops = "externalBgpNbrMaxHopsAway" if session.type == "ebgp" else "internalBgpNbrMaxHopsAway"
-        assert seen[hops] == session.ttl_security
+        assert seen[hops] == (session.ttl_security or session.multihop)
     families = seen["addressFamilyInfo"]
     assert set(families) == {f.replace("-unicast", "Unicast") for f in session.families}
     for name, family in families.items():

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from peering.session import ListenRange, PrefixRule, SecretKeyRef, Session, SwitchPlan
+from peering.session import BfdParameters, ListenRange, PrefixRule, SecretKeyRef, Session, SwitchPlan
 
 TOR_ASN = 65011
 RACK_ASN = 65101
+CLUSTER_ASN = 64512
 SPINE_ASN = 65000
 SECRET = SecretKeyRef("rack-1", "bgp")
+FAST = BfdParameters(profile="fast", receive_interval=100, transmit_interval=300, detect_multiplier=5)
+FAR = BfdParameters(
+    profile="far", receive_interval=60000, transmit_interval=10, detect_multiplier=3, passive_mode=True, minimum_ttl=250
+)
 
 LOOPBACKS = ("10.0.1.1/32", "fd00:0:1::1/128")
 ACCEPT = (
@@ -77,6 +82,25 @@ def switch(*sessions: Session, **options: Any) -> SwitchPlan:
     return replace(plan, **options)
 
 
+def over_loopbacks(number: int, version: int = 4, **options: Any) -> Session:
+    """The switch's end of a session between its loopback and that of node-NUMBER; the way there is the link."""
+    plain = to_node(number, version)
+    local, peer = ("10.0.1.1", "10.0.11.") if version == 4 else ("fd00:0:1::1", "fd00:0:11::")
+    ends = {"local_address": local, "peer_address": f"{peer}{number}", "reachable_by": plain.peer_address}
+    return replace(plain, **{"multihop": 2, **ends, **options})
+
+
+def unnumbered(number: int, interface: str, **options: Any) -> Session:
+    """The switch's end of a session over a link without addresses; both families go over it."""
+    both: dict[str, Any] = {"families": ("ipv4-unicast", "ipv6-unicast"), "name": f"node-{number}-{interface}"}
+    return to_node(number, local_address=None, peer_address="", interface=interface, **(both | options))
+
+
+def in_shared_subnet(number: int, **options: Any) -> Session:
+    """The switch's end of a session in a /24 that it shares with all its nodes."""
+    return to_node(number, local_address="10.1.1.1", peer_address=f"10.1.1.{10 + number}", **options)
+
+
 def ibgp(**options: Any) -> dict[str, Any]:
     """What makes a node's session one of a switch that reflects."""
     common: dict[str, Any] = {
@@ -123,12 +147,35 @@ CASES: dict[str, SwitchPlan] = {
             ListenRange(cidr="fd00:1:2::/64", peer_asn=4200000003, limit=16),
         ),
     ),
-    "as-per-cluster": switch(to_node(1, as_override=True, allow_as_in=2), to_node(2, as_override=True)),
+    "as-per-cluster": switch(
+        *(to_node(n, v, peer_asn=CLUSTER_ASN, as_override=True) for n in (1, 2) for v in (4, 6)),
+        to_spine(1),
+        to_spine(2),
+    ),
+    "loopbacks": switch(
+        over_loopbacks(1),
+        over_loopbacks(1, 6),
+        over_loopbacks(2, multihop=None, ttl_security=2),
+        over_loopbacks(3, bfd=FAR),
+        to_spine(1),
+    ),
+    "unnumbered": switch(unnumbered(1, "eth3"), unnumbered(2, "eth4", peer_asn=65102, password=SECRET), to_spine(1)),
+    "shared-subnet": switch(
+        in_shared_subnet(1, peer_asn=4200000001),
+        in_shared_subnet(2, peer_asn=4200000002, next_hop="self"),
+    ),
+    "bfd": switch(
+        to_node(1, bfd=FAST), to_node(2, bfd=replace(FAST, profile="plain", receive_interval=300, detect_multiplier=3))
+    ),
+    "add-paths": switch(
+        to_node(1, add_paths="send", connect_retry=30), to_node(2, add_paths="receive"), to_node(1, 6, add_paths="both")
+    ),
     "rare-options": switch(
         to_node(1, local_asn=65099, peer_port=1790, passive=False, add_paths="both", next_hop="keep"),
-        to_node(2, bfd="fast", multihop=3, local_address="10.0.1.1", peer_address="10.0.11.2"),
+        to_node(2, bfd=FAST, multihop=3, local_address="10.0.1.1", peer_address="10.0.11.2"),
         to_node(1, 6, families=("ipv4-unicast", "ipv6-unicast")),
         to_node(3, peer="reflector/rr-1", name="rr-1-ipv4"),
+        to_node(4, as_override=True, allow_as_in=2),
         to_spine(1, graceful_restart_time=0, allow_as_in=1),
         to_spine(2, type="ibgp", peer_asn=TOR_ASN),
     ),

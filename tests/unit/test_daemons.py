@@ -28,6 +28,8 @@ def names(files: dict[str, str], has_mgmtd: bool = False) -> list[str]:
         ({FRR_CONFIG: "router bgp 1\n"}, True, ["mgmtd", "zebra", "bgpd"]),
         ({FRR_CONFIG: "ip route 10.0.0.0/8 blackhole\n"}, False, ["zebra", "staticd", "bgpd"]),
         ({FRR_CONFIG: "vrf x\n ipv6 route ::/0 fe80::1 eth0\n"}, False, ["zebra", "staticd", "bgpd"]),
+        ({FRR_CONFIG: "router bgp 1\nexit\nbfd\n profile x\n"}, False, ["zebra", "bfdd", "bgpd"]),
+        ({FRR_CONFIG: "router bgp 1\n neighbor 10.0.0.1 bfd\n"}, False, ["zebra", "bgpd"]),
         ({FRR_CONFIG: "! ip route\n", FRR_DAEMONS: "bgpd=no\nbfdd=yes\n"}, False, ["zebra", "bfdd"]),
         ({FRR_CONFIG: "\n", FRR_DAEMONS: "bgpd=yes # why\nbfdd=\"yes\"\n"}, False, ["zebra", "bfdd", "bgpd"]),
         ({BIRD_CONFIG: ""}, False, ["bird"]),
@@ -47,6 +49,11 @@ def test_frr_runs_in_the_foreground_with_everything_in_the_nodes_directory() -> 
     assert options["--vty_socket"] == f"{NODE}/run/frr"
     assert bgpd.ready == (f"{NODE}/run/frr/bgpd.vty",)
     assert bgpd.post_start[-4:] == ("-b", "-n", "-d", "bgpd")
+
+
+def test_bfdds_control_socket_is_the_nodes_own() -> None:
+    (bfdd,) = [daemon for daemon in daemons.frr(NODE, "bfd\n") if daemon.name == "bfdd"]
+    assert bfdd.argv[bfdd.argv.index("--bfdctl") + 1] == f"{NODE}/run/frr/bfdd.sock"
 
 
 def test_the_configuration_is_not_given_to_a_daemon_as_its_own() -> None:

@@ -16,7 +16,7 @@ from peering.compile import plan
 from peering.resource import Resource
 from peering.resources.observed import BGPNodeStatusSpec, PeerStatus
 from peering.snapshot import Snapshot
-from peering.store.resources import put
+from peering.store.resources import load, put
 from peering.store.sqlite import SqliteStore
 from tests.unit.samples import dual_tor, nodes, sample
 from underlay.fabric_lab import Convergence, FabricLab, node_resource, read_topology, topology_path
@@ -60,7 +60,7 @@ def test_an_address_that_is_none_is_told() -> None:
         node_resource(with_exec("ip addr add 10.0.0.1/33 dev eth1"))
 
 
-@pytest.mark.parametrize("topology", ["dual-tor", "dual-tor-ibgp"])
+@pytest.mark.parametrize("topology", ["dual-tor", "dual-tor-ibgp", "as-per-cluster"])
 def test_the_nodes_of_a_shipped_topology_fit_its_sample(tmp_path: Path, topology: str) -> None:
     found = [node_resource(node) for node in fabric(tmp_path, topology).nodes()]
     compiled = plan(Snapshot([*sample(topology), *found]))
@@ -69,6 +69,27 @@ def test_the_nodes_of_a_shipped_topology_fit_its_sample(tmp_path: Path, topology
         ["node-1", "node-2", "node-3", "node-4"], 4
     )
     assert [r.to_document()["spec"] for r in found] == [r.to_document()["spec"] for r in nodes()]
+
+
+def test_a_node_that_is_declared_stays_as_it_is(tmp_path: Path) -> None:
+    """The topology gives the others."""
+    file = tmp_path / "declared.yaml"
+    file.write_text(
+        "apiVersion: underlay.io/v1alpha1\nkind: Switch\nmetadata: {name: tor-1a}\nspec: {asNumber: 65011}\n---\n"
+        "apiVersion: underlay.io/v1alpha1\nkind: Node\nmetadata: {name: node-1}\nspec: {bgp: {asNumber: 4200000001}}\n"
+    )
+
+    async def declared() -> dict[str, Any]:
+        store = SqliteStore(tmp_path / "store.db")
+        await FabricLab("dual-tor", run_dir=tmp_path, files=[file])._declare(store)
+        found = {r.name: r.to_document()["spec"] for r in (await load(store, ("Node",)))[0]}
+        await store.close()
+        return found
+
+    found = asyncio.run(declared())
+    assert sorted(found) == ["node-1", "node-2", "node-3", "node-4"]
+    assert found["node-1"] == {"bgp": {"asNumber": 4200000001}}
+    assert found["node-2"]["bgp"]["ipv4Address"] == "10.0.11.2/32"
 
 
 @pytest.mark.parametrize("text", ["no-such-lab", "/", ""])

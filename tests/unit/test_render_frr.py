@@ -17,7 +17,7 @@ from fabric_templates.naming import fit
 from fabric_templates.render import RenderRefused, check, render, secret_files
 from peering.problems import Problem, errors
 from peering.session import ListenRange, PrefixRule, SecretKeyRef, SwitchPlan
-from tests.unit.frr_cases import CASES, SECRET, ibgp, switch, to_node, to_spine
+from tests.unit.frr_cases import CASES, FAR, FAST, SECRET, ibgp, switch, to_node, to_spine, unnumbered
 
 GOLDEN = Path(__file__).parent / "golden" / "frr"
 ROOM = Path(features.__file__).parent
@@ -56,13 +56,34 @@ def test_order_of_the_plan_does_not_matter(case: str) -> None:
 
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_a_new_node_takes_no_line_away(case: str) -> None:
-    """Sessions stay up when a node joins, even one that differs from all others."""
+    """Sessions stay up when a node joins, even one that differs from all others, and policy grows by its lines only."""
     plan = CASES[case]
     design = {key: getattr(plan.sessions[0], key) for key in ("type", "peer_asn")} if plan.sessions else {}
     other = to_node(9, hold_time=240, max_prefixes=3, ttl_security=5, graceful_restart_time=0, **design)
+    grown = replace(
+        plan,
+        sessions=(*plan.sessions, other),
+        accept=(PrefixRule("10.0.0.9/32", 32, 32), *plan.accept),
+        announce=(PrefixRule("10.0.0.9/32", 32, 32), *plan.announce),
+    )
     before = frr_conf(plan).splitlines()
-    after = frr_conf(replace(plan, sessions=(*plan.sessions, other))).splitlines()
-    assert [line for line in before if "neighbor" in line and line not in after] == []
+    after = frr_conf(grown).splitlines()
+    assert [line for line in before if line not in after and "deny any" not in line] == []
+
+
+def test_a_new_as_takes_no_line_away() -> None:
+    plan = CASES["as-per-node"]
+    before = frr_conf(plan).splitlines()
+    after = frr_conf(replace(plan, sessions=(*plan.sessions, to_node(9, peer_asn=23)))).splitlines()
+    assert [line for line in before if line not in after] == []
+    assert "bgp as-path access-list UNDERLAY-NODES seq 23 permit ^23(_23)*$" in after
+
+
+def test_of_two_path_rules_for_one_as_the_wider_stands() -> None:
+    reflector = to_node(2, peer="reflector/rr-1", name="rr-1-ipv4")
+    shown = frr_conf(switch(to_node(1), reflector, to_spine(1)))
+    rack = [line for line in shown.splitlines() if "access-list UNDERLAY-RACK " in line]
+    assert [line.split(" permit ")[1] for line in rack] == ["^$", "^65101(_65101)*(_[0-9]+)*$"]
 
 
 def test_passwords_are_placeholders_unless_given() -> None:
@@ -90,18 +111,20 @@ def test_passwords_are_placeholders_unless_given() -> None:
 )
 def test_prefix_bounds(rule: PrefixRule, line: str) -> None:
     shown = frr_conf(switch(to_node(1), accept=(rule,)))
-    assert f"ip prefix-list UNDERLAY-ACCEPT-V4 seq 5 permit {line}\n" in shown
+    assert f"ip prefix-list UNDERLAY-ACCEPT-V4 permit {line}\n" in shown
 
 
 BAD_VALUES: dict[str, SwitchPlan] = {
     "sessions['node\\n'].name": switch(to_node(1, name="node\n")),
     "sessions[node-1-ipv4].peer": switch(to_node(1, peer="node/a\nrouter bgp 1")),
-    "sessions[node-1-ipv4].bfd": switch(to_node(1, bfd="two words")),
+    "sessions[node-1-ipv4].bfd": switch(to_node(1, bfd=replace(FAST, profile="two words"))),
     "sessions[node-1-ipv4].peerAddress": switch(to_node(1, peer_address="fe80::1%eth0")),
     "sessions[node-1-ipv4].localAddress": switch(to_node(1, local_address="10.0.0.1\n")),
     "sessions[node-1-ipv4].clusterID": switch(to_node(1, **ibgp(cluster_id="one"))),
     "sessions[node-1-ipv4].peerASN": switch(to_node(1, peer_asn=1 << 32)),
     "sessions[node-1-ipv4].localASN": switch(to_node(1, local_asn=0)),
+    "sessions[node-1-eth 3].interface": switch(unnumbered(1, "eth 3")),
+    "sessions[node-1-ipv4].reachableBy": switch(to_node(1, reachable_by="tor")),
     "sessions[node-1-ipv4].peerPort": switch(to_node(1, peer_port=0)),
     "sessions[node-1-ipv4].password.secretKeyRef": switch(to_node(1, password=SecretKeyRef("a", "b\n"))),
     "rack": switch(rack="rack-1 "),
@@ -148,7 +171,6 @@ LACKING: dict[str, SwitchPlan] = {
     "multihop-with-ttl-security": switch(to_node(1, multihop=2, ttl_security=2)),
     "import-filters": switch(to_node(1, import_filters=("a",))),
     "export-filters": switch(to_node(1, export_filters=("a",))),
-    "reachable-by": switch(to_node(1, reachable_by="10.0.0.1")),
     "as-override": switch(to_node(1, **ibgp(as_override=True))),
     "local-asn": switch(to_node(1, type="ibgp", local_asn=65101, peer_asn=65101)),
     "rr-client": switch(to_node(1, rr_client=True)),
@@ -159,7 +181,13 @@ LACKING: dict[str, SwitchPlan] = {
     "long-lived-stale-time-per-session": switch(
         to_node(1, long_lived_stale_time=1), to_node(2, long_lived_stale_time=2)
     ),
-    "sessions-with-same-address": switch(to_node(1, 6), to_node(2, 6, peer_address="fd00:1:1:0::1")),
+    "sessions-with-same-address": switch(
+        to_node(1, 6), to_node(2, 6, peer_address="fd00:1:1:0::1"), unnumbered(1, "eth3"), unnumbered(2, "eth3")
+    ),
+    "bfd-minimum-ttl-value": switch(to_node(1, bfd=replace(FAR, minimum_ttl=255))),
+    "bfd-receive-interval-value": switch(to_node(1, bfd=replace(FAR, receive_interval=5))),
+    "bfd-transmit-interval-value": switch(to_node(1, bfd=replace(FAR, transmit_interval=60001))),
+    "bfd-detect-multiplier-value": switch(to_node(1, bfd=replace(FAR, detect_multiplier=1))),
     "listen-limit-value": switch(listen_ranges=(ListenRange(cidr="10.0.0.0/8", peer_asn=1, limit=65536),)),
 }
 
@@ -172,9 +200,10 @@ def test_what_frr_cannot_express_is_refused(code: str) -> None:
 
 
 def test_warnings_are_reported_and_pass() -> None:
-    problems = check("tor-1a", CASES["rare-options"]) + check("tor-1a", CASES["as-per-node"])
-    assert {p.code for p in problems} == {"platform-lacks-bfd-timers", "platform-lacks-listen-limit-per-range"}
+    problems = check("tor-1a", CASES["as-per-node"])
+    assert {p.code for p in problems} == {"platform-lacks-listen-limit-per-range"}
     assert errors(problems) == ()
+    assert frr_conf(CASES["as-per-node"])
 
 
 def test_a_platform_that_can_nothing_says_so_for_every_option() -> None:
@@ -186,14 +215,14 @@ def test_a_platform_that_can_nothing_says_so_for_every_option() -> None:
 
 
 def test_forty_sessions_are_one_problem() -> None:
-    plan = switch(*(to_node(n, import_filters=("a",)) for n in range(1, 41)), to_spine(1, reachable_by="10.0.0.1"))
+    plan = switch(*(to_node(n, import_filters=("a",)) for n in range(1, 41)), to_spine(1, export_filters=("a",)))
     lines = [p.line() for p in check("tor-1a", plan)]
     assert lines == [
+        "Switch/tor-1a exportFilters: FRRouting 8.4+ cannot express exportFilters for session spine-1-ipv4 of "
+        "Switch/tor-1a (put the filter on the node's end)",
         "Switch/tor-1a importFilters: FRRouting 8.4+ cannot express importFilters for session node-1-ipv4, "
         "node-10-ipv4, node-11-ipv4, node-12-ipv4, node-13-ipv4 and 35 more of Rack/rack-1 "
         "(put the filter on the node's end)",
-        "Switch/tor-1a reachableBy: FRRouting 8.4+ cannot express reachableBy for session spine-1-ipv4 of "
-        "Switch/tor-1a (put the route into the switch's base configuration)",
     ]
 
 
