@@ -21,6 +21,7 @@ from fabric_templates.features import code_of
 from fabric_templates.render import render
 from peering.compile import plan
 from peering.manifests import parse_manifests
+from peering.resources.bgp_filter import BGPFilterSpec
 from peering.resources.catalog import KINDS, Kind
 from tests.unit.samples import dual_tor
 from underlay.cli import app
@@ -177,13 +178,18 @@ def test_every_problem_section_has_an_example() -> None:
 
 
 def field_paths(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """`bgp.asNumber`, `uplinks[].interface`: the leaves of a spec, by the names that manifests use."""
+    """`bgp.asNumber`, `uplinks[].interface`: the leaves of a spec, by the names that manifests use.
+
+    Of lists of the same model (those of a BGPFilter) the first is opened.
+    """
+    opened = set()
     for name, field in model.model_fields.items():
         path = f"{prefix}{field.alias or name}"
         inner = inner_model(field.annotation)
-        if inner is None:
+        if inner is None or (inner in opened and "tuple" in str(field.annotation) and model is BGPFilterSpec):
             yield path, field
         else:
+            opened.add(inner)
             many = "[]" if "tuple" in str(field.annotation) else ""
             yield from field_paths(inner, f"{path}{many}.")
 
@@ -203,9 +209,9 @@ def default_cells(field: FieldInfo) -> set[str]:
         return {"none"}
     if isinstance(value, bool):
         return {f"`{str(value).lower()}`"}
-    if value == ():
-        return {"`[]`"}
-    return {f"`{value}`", f"`{value}s`"} if isinstance(value, int) else {f"`{value}`"}
+    if isinstance(value, tuple):
+        return {f"`[{', '.join(value)}]`"}
+    return {f"`{value}`", f"`{value}s`", f"`{value}ms`"} if isinstance(value, int) else {f"`{value}`"}
 
 
 def documented_fields(kind: str) -> dict[str, str]:
