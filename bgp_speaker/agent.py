@@ -17,12 +17,13 @@ help with graceful restart keep forwarding until the next agent is there.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
+import re
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
+from bgp_speaker.announcements import desired_announcements
 from bgp_speaker.exabgp_config import Rendered, compile_config
 from bgp_speaker.exabgp_driver import ConfigRefused, Connected, ExaBGP, ExaBGPFailed, Exited
 from bgp_speaker.exabgp_events import EndOfRib, Event, PeerOpen, PeerState, RouteRefresh, Undecodable, Update
@@ -30,16 +31,24 @@ from bgp_speaker.exabgp_user import DEFAULT_USER
 from bgp_speaker.import_policy import ImportPolicy
 from bgp_speaker.initial_sync import InitialSync
 from bgp_speaker.node_status import StatusWriter
-from bgp_speaker.node_view import WATCHED, NodeView, read_view
+from bgp_speaker.node_view import WATCHED, NodeView, ViewReader
 from bgp_speaker.peer_announcer import PeerAnnouncer
+from bgp_speaker.peer_routes import peer_routes
+from bgp_speaker.prefix_limits import LimitWatch
 from bgp_speaker.reconciler import WILL_HEAL, Log, Reconciler
 from bgp_speaker.rib import Rib
 from bgp_speaker.route_writer import RouteWriter
+from bgp_speaker.run_lock import AlreadyRunning, locked
+from bgp_speaker.session_notes import session_notes
+from bgp_speaker.session_objections import spoken
 from bgp_speaker.session_table import SessionTable
 from peering.prefixes import format_address
 from peering.resource import Resource
-from peering.resources.observed import BGPNodeStatusSpec
+from peering.resources.observed import BGPNodeStatusSpec, PeerStatus
+from peering.session import SpeakerPlan
 from peering.store.protocol import Store
+
+__all__ = ["AlreadyRunning", "ClaimBlocks", "Speaker"]
 
 #: Makes sure the node owns a block of each pool; the face passes IPAM's.
 ClaimBlocks = Callable[[Store, Resource, tuple[Resource, ...]], Awaitable[object]]
@@ -49,10 +58,9 @@ _ROUTES_PAUSE_S = 0.02
 _STATUS_PAUSE_S = 0.5
 _SHORTEST_SYNC_S = 10.0
 _GONE_TWICE_S = 1.0
-
-
-class AlreadyRunning(Exception):
-    """Another agent works in the same run directory."""
+#: What ExaBGP logs when it cannot listen, and what exabgp_launch.py logs when it can again.
+_CANNOT_LISTEN = re.compile(r"can not bind to \S+ \((.*)\)")
+_LISTENS = "listening on every address"
 
 
 class Speaker:
@@ -75,16 +83,20 @@ class Speaker:
         self._exabgp_user = exabgp_user
         self._exabgp: ExaBGP | None = None
         self._view: NodeView | None = None
+        self._plan: SpeakerPlan | None = None
+        self._unreached: dict[str, str] = {}
         self._rib = Rib()
         self._sessions = SessionTable()
         self._announcer = PeerAnnouncer()
         self._rendered: Rendered | None = None
         self._problems: dict[str, str] = {}
+        self._limits = LimitWatch()
         self._sync: InitialSync | None = None
         self._exabgp_restarts = 0
         self._route_count = 0
         self._stopped = asyncio.Event()
         self._status = StatusWriter(store, node)
+        self._reader = ViewReader(store, node)
         self._seeing = Reconciler("store", self._see, log)
         self._claiming = Reconciler("ipam", self._claim_blocks, log)
         self._configuring = Reconciler("exabgp", self._configure, log)
@@ -94,7 +106,10 @@ class Speaker:
 
     async def run(self) -> None:
         """Works until stopped. Raises AlreadyRunning."""
-        lock = _lock(self._run_dir)
+        with locked(self._run_dir):
+            await self._work()
+
+    async def _work(self) -> None:
         loops = (self._seeing, self._claiming, self._configuring, self._announcing, self._routing, self._reporting)
         try:
             async with RouteWriter(self._log, self._routing.trigger) as self._routes, asyncio.TaskGroup() as group:
@@ -108,7 +123,6 @@ class Speaker:
                 await self._end_exabgp()
             elif self._exabgp is not None:
                 await self._exabgp.leave()  # a bug of ours is no reason to end sessions: the next agent adopts it
-            os.close(lock)
 
     def stop(self) -> None:
         """Ends `run`: ExaBGP goes too, kernel routes stay."""
@@ -146,15 +160,16 @@ class Speaker:
     async def _see(self) -> None:
         """Reads what the store declares now, and triggers what depends on what changed."""
         before = self._view
-        view = await read_view(self._store, self._node, before)
+        view = await self._reader.read()
         if before is not None and _sessions_of(before) and not _sessions_of(view):
             # One reading in which the node, or all of its sessions, is missing may be wrong: it would
             # withdraw everything.
             await asyncio.sleep(_GONE_TWICE_S)
-            view = await read_view(self._store, self._node, before)
+            view = await self._reader.read()
         self._view = view
-        if before is None or (view.plan, view.blocks) != (before.plan, before.blocks):
-            self._configure_rib(view)
+        self._plan = replace(view.plan, sessions=spoken(view.plan, view.passwords)) if view.plan else None
+        if before is None or _decides_routes(view) != _decides_routes(before):
+            self._configure_rib()
             self._routing.trigger()
             self._announcing.trigger()
         if before is None or (view.plan, view.passwords) != (before.plan, before.passwords):
@@ -163,9 +178,9 @@ class Speaker:
             self._claiming.trigger()
         self._reporting.trigger()
 
-    def _configure_rib(self, view: NodeView) -> None:
-        plan = view.plan
-        if plan is None:
+    def _configure_rib(self) -> None:
+        plan, view = self._plan, self._view
+        if plan is None or view is None:
             self._rib.configure((), ImportPolicy(own_asn=0, accept=()), "")
             return
         policy = ImportPolicy(
@@ -174,8 +189,9 @@ class Speaker:
             own_blocks=view.blocks,
             loopbacks=plan.loopbacks,
             uplink_subnets=plan.uplink_subnets,
+            addresses=[s.local_address for s in plan.sessions if s.local_address],
         )
-        self._rib.configure(plan.sessions, policy, plan.router_id)
+        self._rib.configure(plan.sessions, policy, plan.router_id, view.policy.filters)
 
     async def _claim_blocks(self) -> None:
         if self._view is None or self._view.node is None:
@@ -229,7 +245,7 @@ class Speaker:
         return ExaBGP(
             self._run_dir,
             on_event=self._on_event,
-            log=self._log,
+            log=self._hear,
             user=self._exabgp_user,
             orphan_timeout=max(restart, _SHORTEST_SYNC_S),
         )
@@ -246,6 +262,15 @@ class Speaker:
             await exabgp.stop()
             self._sessions.all_down("the speaker ended the session", time.time())
             self._announcer.forget()
+
+    def _hear(self, line: str) -> None:
+        """A line about ExaBGP, or of its log."""
+        self._log(line)
+        found = _CANNOT_LISTEN.search(line)
+        if found:
+            self._note("listening", found[1])
+        elif _LISTENS in line:
+            self._note("listening", "")
 
     def _on_event(self, event: Event | Connected | Exited) -> None:
         """Called for every event of ExaBGP, in order; quick, and never blocks."""
@@ -277,22 +302,26 @@ class Speaker:
     def _on_connected(self, event: Connected, now: float) -> None:
         """ExaBGP can be talked to: everything known about its sessions is replaced by what it says."""
         up = {n.peer: n for n in event.neighbors if n.up}
+        if event.fresh or event.neighbors:  # without an answer nothing is known
+            self._rib.known(up, now)
         self._announcer.connected(fresh=event.fresh, up=list(up))
         for neighbor in event.neighbors:
             since = time.time() - neighbor.uptime
             self._sessions.set_state(neighbor.peer, neighbor.up, "" if neighbor.up else "not up yet", since)
-        if self._sync is None and self._view is not None and self._view.plan is not None:
-            sessions = [s for s in self._view.plan.sessions if not up or s.peer_address in up]
+        if self._sync is None and self._plan is not None:
+            sessions = [s for s in self._plan.sessions if not up or s.peer_address in up]
             expected: set[tuple[str, str]] = {(s.peer_address, f) for s in sessions for f in s.families}
             longest = max((s.graceful_restart_time for s in sessions), default=0)
             self._sync = InitialSync(expected, now + max(longest, _SHORTEST_SYNC_S))
         self._configuring.trigger()  # one that came up late may have failed before, or be of an older configuration
         self._announcing.trigger()
+        self._routing.trigger()
         self._reporting.trigger()
 
     def _on_exited(self, event: Exited, now: float) -> None:
         self._log(f"exabgp ended ({event.reason}): kernel routes stay, it is started again")
         self._exabgp_restarts += 1
+        self._note("listening", "")
         self._rib.exabgp_died(now)
         self._sessions.all_down("ExaBGP ended", time.time())
         self._announcer.forget()
@@ -309,21 +338,24 @@ class Speaker:
         self._reporting.trigger()
 
     async def _announce(self) -> None:
-        view, exabgp = self._view, self._exabgp
-        if view is not None and view.plan is not None and exabgp is not None and exabgp.ready:
-            refused = await self._announcer.announce(exabgp, view.plan, view.blocks, self._sessions.up())
+        view, plan, exabgp = self._view, self._plan, self._exabgp
+        if view is not None and plan is not None and exabgp is not None and exabgp.ready:
+            everything = desired_announcements(plan, view.blocks, view.policy)
+            refused = await self._announcer.announce(exabgp, everything, plan.sessions, self._sessions.up())
             self._note("announcements", f"ExaBGP refused {refused[0]!r}" if refused else "")
             self._reporting.trigger()
 
     async def _write_routes(self) -> None:
-        view = self._view
+        view, plan = self._view, self._plan
         if view is None:
             return
         await self._routes.read_links()
-        loopbacks = view.plan.loopbacks if view.plan else ()
-        desired = self._rib.routes(self._routes.connected, self._routes.sources(loopbacks))
-        holding = self._sync if view.plan is not None else _OVER
-        self._route_count = self._routes.write(desired, view.blocks if view.plan else (), holding)
+        connected = self._routes.connected
+        sources = self._routes.sources(plan.loopbacks if plan else ())
+        desired = self._rib.routes(connected, sources, self._routes.interface)
+        peers, self._unreached = peer_routes(plan.sessions if plan else (), connected)
+        holding = self._sync if plan is not None else _OVER
+        self._route_count = self._routes.write(desired, view.blocks if plan else (), peers, holding)
         self._reporting.trigger()
 
     def _note(self, about: str, problem: str) -> None:
@@ -336,28 +368,37 @@ class Speaker:
         view = self._view
         if view is None:
             return
-        sessions = view.plan.sessions if view.plan else ()
-        peers = [s.peer_address for s in sessions]
-        refused = {format_address(peer): count for peer, count in self._rib.refused().items()}
-        rows = self._sessions.status(
-            sessions,
-            self._rendered.omitted if self._rendered else {},
-            {peer: self._rib.received(peer) for peer in peers},
-            refused,
-            self._announcer.counts(),
-        )
-        problems = [*(p.line() for p in view.problems), *filter(None, self._problems.values())]
+        usages = self._rib.usages()
+        for line in self._limits.news(usages):
+            self._log(line)
+        problems = [*(p.line() for p in view.problems), *(u.line() for u in usages if u.near)]
         await self._status.write(
             BGPNodeStatusSpec(
                 node=self._node,
-                sessions=rows,
+                sessions=self._rows(view, session_notes(view.plan, view.policy, usages) if view.plan else {}),
                 blocks=view.blocks,
                 kernel_routes=self._route_count,
-                problems=tuple(problems),
+                problems=(*problems, *filter(None, self._problems.values())),
                 exabgp_restarts=self._exabgp_restarts,
             ),
             time.time(),
         )
+
+    def _rows(self, view: NodeView, notes: dict[str, str]) -> tuple[PeerStatus, ...]:
+        sessions = view.plan.sessions if view.plan else ()
+        return self._sessions.status(
+            sessions,
+            self._rendered.omitted if self._rendered else {},
+            {s.peer_address: self._rib.received(s.peer_address) for s in sessions},
+            {format_address(peer): count for peer, count in self._rib.refused().items()},
+            self._announcer.counts(),
+            {**notes, **self._unreached},
+        )
+
+
+def _decides_routes(view: NodeView) -> tuple[object, ...]:
+    """What of a view decides about what is announced and what is learned."""
+    return view.plan, view.policy, view.blocks, view.passwords
 
 
 def _sessions_of(view: NodeView) -> int:
@@ -367,15 +408,3 @@ def _sessions_of(view: NodeView) -> int:
 #: For a node that is no longer declared: nothing is held.
 _OVER = InitialSync(set(), 0.0)
 _OVER.expire(0.0)
-
-
-def _lock(run_dir: Path) -> int:
-    """The lock of the run directory; the kernel lets go of it when the process ends, however it ends."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    lock = os.open(run_dir / "agent.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise AlreadyRunning(f"another speaker works in {run_dir} (use --run-dir for a second one)") from None
-    return lock

@@ -1,32 +1,111 @@
 """What each neighbour has to be told: the node's confirmed blocks and its loopbacks. Pure.
 
-A neighbour is told the prefixes of the families its session carries. The next hop is the session's own
-address (`self`): with a link per switch that is the link's address, so a switch needs no further route to it.
+Of the families that its session carries, and what the session's BGPFilters leave of it. First the communities of
+prefixAdvertisements are added, then the filters decide. Their verdict ends the evaluation, as in Calico: a rule that
+accepts lets out a block of a pool with disableBGPExport, too. Where no rule matches, such a block is not announced,
+and all others are. A session that names a filter which does not exist announces nothing.
+
+The next hop is the session's own address (`self`): with a link per switch that is the link's address, so a switch needs
+no further route to it. For routes of the other family it is the other family's address on the same link, else the
+node's loopback.
+
+A loopback is not announced to another node or a reflector as reachable over itself: whoever is to use it as a next hop
+would find a route to it that leads nowhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from bgp_speaker.exabgp_commands import Announcement
+from bgp_speaker.exabgp_commands import SELF, Announcement
+from bgp_speaker.import_decision import missing_filters
+from bgp_speaker.node_policy import NodePolicy
+from bgp_speaker.session_roles import role_of
 from peering.prefixes import contains, host_prefix, pack_prefix
-from peering.session import Session, SpeakerPlan
+from peering.route_filter import Community, Route, RouteFilter, compile_filters, named_filters
+from peering.session import Family, Session, SpeakerPlan
 
 #: What is announced to each neighbour address, by prefix text.
 Announced = dict[str, dict[str, Announcement]]
 
+_NOTHING = NodePolicy()
+_FABRIC_OF_OUR_OWN = ("node/", "reflector/")
 
-def desired_announcements(plan: SpeakerPlan, blocks: Iterable[str]) -> Announced:
-    """The whole set for every session of the plan; empty sets are kept, so that they are withdrawn to."""
+
+def desired_announcements(plan: SpeakerPlan, blocks: Iterable[str], policy: NodePolicy = _NOTHING) -> Announced:
+    """The whole set for every session that has a peer's address; empty sets are kept, so that they are withdrawn to."""
     kept = [pack_prefix(cidr) for cidr in plan.unexported]
-    exported = [b for b in blocks if not any(contains(cidr, pack_prefix(b)) for cidr in kept)]
-    prefixes = [*exported, *map(host_prefix, plan.loopbacks)]
-    return {session.peer_address: _for_session(session, prefixes) for session in plan.sessions}
+    own = {block: not any(contains(cidr, pack_prefix(block)) for cidr in kept) for block in blocks}
+    own |= {host_prefix(loopback): True for loopback in plan.loopbacks}
+    return {s.peer_address: _for_session(s, plan, own, policy) for s in plan.sessions if s.peer_address}
 
 
-def _for_session(session: Session, prefixes: Iterable[str]) -> dict[str, Announcement]:
-    return {p: Announcement(p) for p in prefixes if _family(p) in session.families}
+def next_hop(session: Session, family: Family, loopbacks: Sequence[str], policy: NodePolicy = _NOTHING) -> str | None:
+    """What is announced as next hop of routes of the family over the session; None when the node has no address."""
+    if _family(session.peer_address) == family:
+        return SELF
+    beside = [a for link in policy.links if session.local_address in link for a in link]
+    return next((a for a in (*beside, *loopbacks) if _family(a) == family), None)
 
 
-def _family(prefix: str) -> str:
-    return "ipv6-unicast" if ":" in prefix else "ipv4-unicast"
+def _for_session(
+    session: Session, plan: SpeakerPlan, own: dict[str, bool], policy: NodePolicy
+) -> dict[str, Announcement]:
+    found: dict[str, Announcement] = {}
+    if missing_filters(session.export_filters, policy.filters):
+        return found
+    named = named_filters(session.export_filters, policy.filters)
+    for family in session.families:
+        hop = next_hop(session, family, plan.loopbacks, policy)
+        if hop is None:
+            continue
+        route_filter = compile_filters(named, "export", family, session.type)
+        nowhere = _leading_nowhere(session, plan.loopbacks, hop)
+        for prefix, exported in own.items():
+            if _family(prefix) == family and prefix != nowhere:
+                announcement = _announcement(session, prefix, hop, exported, route_filter, policy)
+                if announcement is not None:
+                    found[prefix] = announcement
+    return found
+
+
+def _announcement(
+    session: Session, prefix: str, hop: str, exported: bool, route_filter: RouteFilter, policy: NodePolicy
+) -> Announcement | None:
+    """None when it is not announced; `exported` is what holds where no filter decides."""
+    packed = pack_prefix(prefix)
+    route = Route(packed, communities=policy.communities_of(packed), from_peer=False)
+    verdict = route_filter.decide(route) if route_filter else None
+    if not (exported if verdict is None else verdict.accepted):
+        return None
+    route = route if verdict is None else verdict.route
+    return Announcement(
+        prefix,
+        hop,
+        communities=_texts(route.communities, 2),
+        large_communities=_texts(route.communities, 3),
+        local_preference=route.local_preference,
+        med=route.med,
+        as_path=_wire_path(session, route.as_path),
+    )
+
+
+def _wire_path(session: Session, prepended: tuple[int, ...]) -> tuple[int, ...]:
+    """ExaBGP leaves out the own AS where a path is given; a neighbour in another AS expects it first."""
+    if not prepended or session.type == "ibgp":
+        return prepended
+    return (session.local_asn, *prepended)
+
+
+def _leading_nowhere(session: Session, loopbacks: Sequence[str], hop: str) -> str:
+    """The prefix that would be announced as reachable over itself to peers that hand it on as it is."""
+    address = role_of(session, loopbacks).local if hop == SELF else hop
+    return host_prefix(address) if address and session.peer.startswith(_FABRIC_OF_OUR_OWN) else ""
+
+
+def _texts(communities: Iterable[Community], numbers: int) -> tuple[str, ...]:
+    return tuple(":".join(map(str, community)) for community in communities if len(community) == numbers)
+
+
+def _family(text: str) -> Family:
+    return "ipv6-unicast" if ":" in text else "ipv4-unicast"

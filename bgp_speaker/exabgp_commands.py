@@ -53,7 +53,8 @@ class Announcement:
     """One prefix with what goes with it. Raises ValueError when a part of it is not valid.
 
     `next_hop` is an address or `"self"`: the local address of the session, which must then be of the
-    prefix's family. Communities are `"65100:7"` or a well-known name, large ones `"65100:1:2"` (RFC 8092).
+    prefix's family. Communities are `"65100:7"` or a well-known name, large ones `"65100:1:2"` (RFC 8092). `as_path` is
+    the whole AS path as it goes over the wire; ExaBGP makes it where it is empty.
     """
 
     prefix: str
@@ -62,6 +63,7 @@ class Announcement:
     large_communities: tuple[str, ...] = ()
     local_preference: int | None = None
     med: int | None = None
+    as_path: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         canonical = {
@@ -72,7 +74,7 @@ class Announcement:
         }
         for name, value in canonical.items():
             object.__setattr__(self, name, value)
-        for number in (self.local_preference, self.med):
+        for number in (self.local_preference, self.med, *self.as_path):
             if number is not None and not 0 <= number <= _U32:
                 raise ValueError(f"{number} does not fit an attribute of 32 bits")
 
@@ -87,6 +89,7 @@ class Announcement:
         parts = [f"next-hop {self.next_hop}"]
         parts += [f"local-preference {self.local_preference}"] if self.local_preference is not None else []
         parts += [f"med {self.med}"] if self.med is not None else []
+        parts += [f"as-path [ {' '.join(map(str, self.as_path))} ]"] if self.as_path else []
         parts += [f"community [ {' '.join(self.communities)} ]"] if self.communities else []
         parts += [f"large-community [ {' '.join(self.large_communities)} ]"] if self.large_communities else []
         return " ".join(parts)

@@ -11,12 +11,12 @@ enter it by way of a slow hash (scrypt): it is no help in guessing them.
 
 *Hostile text.* Nothing that a user names reaches the tokeniser as it is. Addresses and numbers are parsed and
 printed again, session names are percent-encoded, passwords go as base64. What cannot be expressed leaves
-one session out and is told by `omitted()`; it never takes the other sessions with it, and a session whose
+one session out (session_objections.py); it never takes the other sessions with it, and a session whose
 password is unknown is never rendered without one.
 
 Limits of ExaBGP 5: keepalive is always a third of the hold time; the restart time is 12 bits on the wire
 (RFC 4724, section 3) though the parser takes more; `peer-as auto` breaks its JSON and is never used; no
-unnumbered peers, so link-local peer addresses are left out. BGP roles, long-lived graceful restart and
+unnumbered peers, so link-local peer addresses are left out. BGP roles, long-lived graceful restart, BFD and
 maximum-prefix do not exist there; the agent deals with what it can.
 """
 
@@ -32,19 +32,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
 
+from bgp_speaker.session_objections import MAX_TTL, Address, omitted
+from bgp_speaker.session_roles import role_of
 from peering.session import SecretKeyRef, Session, SpeakerPlan
 
 #: The name of the only process; every neighbor reports to it.
 PROCESS = "agent"
-#: Octets; the kernel's TCP_MD5SIG_MAXKEYLEN.
-MAX_PASSWORD = 80
 #: Seconds; the restart time of RFC 4724 has 12 bits.
 MAX_RESTART_TIME = 4095
-_MAX_TTL = 255
 _PORT = 179
 
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _FAMILIES = {"ipv4-unicast": "ipv4 unicast", "ipv6-unicast": "ipv6 unicast"}
+#: By `Session.add_paths`: what this end can do (RFC 7911, 4).
+_ADD_PATHS = {"send": "send", "receive": "receive", "both": "send/receive"}
 _NAME_SAFE = string.ascii_letters + string.digits + "-._/:@"
 _WORD = re.compile(r"[A-Za-z0-9_./:@+=-]+")
 _WRITTEN_PASSWORD = re.compile(r'md5-password "([^"]+)"')
@@ -94,26 +94,13 @@ def render_config(
     """The file. `socket_path` is appended to `shim_command`; the first word of that is an absolute path.
 
     Raises ValueError for a generation, a path or a router ID that cannot be written; sessions never raise,
-    see `omitted`.
+    see session_objections.py.
     """
     left_out = omitted(plan, passwords)
     sessions = sorted((s for s in plan.sessions if s.name not in left_out), key=lambda s: s.name)
     blocks = [_process((*shim_command, socket_path)), _template(plan)]
-    blocks += [_neighbor(s, f"gen-{_word_or_empty(generation)}", passwords) for s in sessions]
+    blocks += [_neighbor(plan, s, f"gen-{_word_or_empty(generation)}", passwords) for s in sessions]
     return "\n".join(blocks)
-
-
-def omitted(plan: SpeakerPlan, passwords: Mapping[SecretKeyRef, str]) -> dict[str, str]:
-    """Session name -> reason, for the sessions that ExaBGP cannot be given. The reason never has a secret."""
-    found: dict[str, str] = {}
-    taken: dict[_Address, str] = {}
-    for session in sorted(plan.sessions, key=lambda s: s.name):
-        reason = next(_objections(session, passwords, taken), None)
-        if reason is not None:
-            found[session.name] = reason
-        else:
-            taken[ipaddress.ip_address(session.peer_address)] = session.name
-    return found
 
 
 def descriptions(text: str) -> frozenset[str]:
@@ -127,56 +114,6 @@ def descriptions(text: str) -> frozenset[str]:
 @lru_cache(maxsize=256)
 def _slow_hash(secret: str) -> str:
     return hashlib.scrypt(secret.encode(), salt=b"underlay generation", n=1 << 14, r=8, p=1).hex()
-
-
-def _objections(
-    session: Session, passwords: Mapping[SecretKeyRef, str], taken: Mapping[_Address, str]
-) -> Iterator[str]:
-    try:
-        peer = ipaddress.ip_address(session.peer_address)
-        local = ipaddress.ip_address(session.local_address) if session.local_address else None
-    except ValueError as error:
-        yield str(error)
-        return
-    yield from _address_objections(session, peer, local, taken)
-    yield from _number_objections(session)
-    if session.password is not None:
-        yield from _password_objections(passwords.get(session.password))
-
-
-def _address_objections(
-    session: Session, peer: _Address, local: _Address | None, taken: Mapping[_Address, str]
-) -> Iterator[str]:
-    if peer in taken:
-        yield f"session {taken[peer]} has the same peer address {peer}"
-    if peer.is_link_local:
-        yield f"peer address {peer} is link-local, which needs an interface"
-    if local is not None and local.version != peer.version:
-        yield f"local address {local} and peer address {peer} are of different families"
-    if local is None and session.passive:
-        yield "a passive session needs a local address to listen on"
-
-
-def _number_objections(session: Session) -> Iterator[str]:
-    if session.hold_time != 0 and not 3 <= session.hold_time <= 65535:
-        yield f"hold time {session.hold_time} is neither 0 nor 3 to 65535"
-    for name, number in (("local", session.local_asn), ("peer", session.peer_asn)):
-        if not 0 < number < 1 << 32:
-            yield f"{name} AS number {number} is out of range"
-    if not 0 < session.peer_port < 1 << 16:
-        yield f"port {session.peer_port} is out of range"
-    for name, hops in (("ttlSecurity", session.ttl_security), ("multihop", session.multihop)):
-        if hops is not None and not 0 < hops <= _MAX_TTL:
-            yield f"{name} {hops} is not 1 to {_MAX_TTL}"
-    if not session.families or not set(session.families) <= set(_FAMILIES):
-        yield "no address family that ExaBGP is given here"
-
-
-def _password_objections(password: str | None) -> Iterator[str]:
-    if not password:
-        yield "its password is not known"
-    elif len(password.encode()) > MAX_PASSWORD:
-        yield f"its password is longer than {MAX_PASSWORD} octets"
 
 
 def _process(run: tuple[str, ...]) -> str:
@@ -205,11 +142,11 @@ def _template(plan: SpeakerPlan) -> str:
     )
 
 
-def _neighbor(session: Session, marker: str, passwords: Mapping[SecretKeyRef, str]) -> str:
+def _neighbor(plan: SpeakerPlan, session: Session, marker: str, passwords: Mapping[SecretKeyRef, str]) -> str:
     peer = ipaddress.ip_address(session.peer_address)
     name = quote(session.name, safe=_NAME_SAFE, errors="replace")
     extended_next_hop = _wants_extended_next_hop(session, peer)
-    lines = ["inherit base;", f'description "{marker} {name}";', *_transport(session, passwords)]
+    lines = ["inherit base;", f'description "{marker} {name}";', *_transport(plan, session, passwords)]
     lines += [f"local-as {session.local_asn};", f"peer-as {session.peer_asn};"]
     lines += [f"hold-time {session.hold_time};"]
     lines += _capability(session, extended_next_hop)
@@ -219,15 +156,17 @@ def _neighbor(session: Session, marker: str, passwords: Mapping[SecretKeyRef, st
     return _block(f"neighbor {peer}", lines)
 
 
-def _transport(session: Session, passwords: Mapping[SecretKeyRef, str]) -> Iterator[str]:
-    local = session.local_address
-    yield f"local-address {ipaddress.ip_address(local) if local else 'auto'};"
-    if session.passive:
-        yield f"passive true; listen {_PORT};"
+def _transport(plan: SpeakerPlan, session: Session, passwords: Mapping[SecretKeyRef, str]) -> Iterator[str]:
+    role = role_of(session, plan.loopbacks)
+    yield f"local-address {ipaddress.ip_address(role.local) if role.local else 'auto'};"
+    if role.passive:
+        yield "passive true;"
+    if role.listens:
+        yield f"listen {plan.listen_port};"
     if session.peer_port != _PORT:
         yield f"connect {session.peer_port};"
     if session.ttl_security is not None:
-        yield f"incoming-ttl {_MAX_TTL + 1 - session.ttl_security};"
+        yield f"incoming-ttl {MAX_TTL + 1 - session.ttl_security};"
     elif session.multihop is not None:
         yield f"outgoing-ttl {session.multihop};"
     if session.password is not None:
@@ -243,12 +182,14 @@ def _capability(session: Session, extended_next_hop: bool) -> list[str]:
         f"graceful-restart {restart if restart > 0 else 'disable'};",
         "extended-message enable;",
     ]
+    if session.add_paths is not None:
+        lines.append(f"add-path {_ADD_PATHS[session.add_paths]};")
     if extended_next_hop:
         lines.append("nexthop enable;")
     return _block("capability", lines).splitlines()
 
 
-def _wants_extended_next_hop(session: Session, peer: _Address) -> bool:
+def _wants_extended_next_hop(session: Session, peer: Address) -> bool:
     """IPv4 routes over an IPv6 session have IPv6 next hops: RFC 8950. ExaBGP wants both families for it."""
     return peer.version == 6 and set(session.families) == set(_FAMILIES)
 

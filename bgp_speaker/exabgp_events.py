@@ -76,18 +76,23 @@ class PeerOpen:
     enhanced_refresh: bool
 
 
+Announced = tuple[Family, Prefix, Address, int]
+Withdrawn = tuple[Family, Prefix, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Update:
     """One UPDATE. `attributes` is None where nothing is announced; equal attributes are the same object.
 
-    `announced` is (family, packed prefix, packed next hop), `withdrawn` is (family, packed prefix).
+    `announced` is (family, packed prefix, packed next hop, path identifier), `withdrawn` is (family, packed prefix,
+    path identifier); the identifier is 0 where additional paths (RFC 7911) were not negotiated.
     """
 
     peer: str
     local: str
     attributes: Attributes | None
-    announced: tuple[tuple[Family, Prefix, Address], ...]
-    withdrawn: tuple[tuple[Family, Prefix], ...]
+    announced: tuple[Announced, ...]
+    withdrawn: tuple[Withdrawn, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,20 +260,30 @@ def _update(peer: str, neighbor: Mapping[str, Any], line: bytes) -> Event:
     return Update(peer, text_of(neighbor["address"]["local"]), attributes, announced, withdrawn)
 
 
-def _announced(families: Mapping[str, Any]) -> tuple[tuple[Family, Prefix, Address], ...]:
-    found: list[tuple[Family, Prefix, Address]] = []
+def _announced(families: Mapping[str, Any]) -> tuple[Announced, ...]:
+    found: list[Announced] = []
     for name, next_hops in families.items():
         family, pack = _FAMILIES[name], _PACK[name]
         for text, nlris in next_hops.items():
             next_hop = _next_hop(text)
             if next_hop == _UNSPECIFIED and len(next_hops) > 1:
                 continue
-            found += [(family, pack(nlri["nlri"]), next_hop) for nlri in nlris]
+            found += [(family, pack(nlri["nlri"]), next_hop, _path_id(nlri)) for nlri in nlris]
     return tuple(found)
 
 
-def _withdrawn(families: Mapping[str, Any]) -> tuple[tuple[Family, Prefix], ...]:
-    return tuple((_FAMILIES[name], _PACK[name](nlri["nlri"])) for name, nlris in families.items() for nlri in nlris)
+def _withdrawn(families: Mapping[str, Any]) -> tuple[Withdrawn, ...]:
+    return tuple(
+        (_FAMILIES[name], _PACK[name](nlri["nlri"]), _path_id(nlri))
+        for name, nlris in families.items()
+        for nlri in nlris
+    )
+
+
+def _path_id(nlri: Mapping[str, Any]) -> int:
+    """ExaBGP prints it as an IPv4 address."""
+    text = nlri.get("path-information")
+    return 0 if text is None else int.from_bytes(inet_pton(AF_INET, text))
 
 
 def _next_hop(text: str) -> Address:

@@ -1,17 +1,21 @@
-"""What the store declares for one node: its part of the plan, its blocks, its passwords.
+"""What the store declares for one node: its part of the plan, its policy, its blocks, its passwords.
 
 The whole snapshot is compiled, because the plan of one node depends on racks, switches and pools; only what
 concerns this node leaves this module, its problems included. While the store holds something that cannot be read
 (a newer version wrote it, or a hand), the last good plan stays in force: what is missing from it may be just that.
+
+A node is woken by every change in the cluster, so nothing is done twice: documents of a known version are not read
+again, and where only blocks or secrets changed, nothing is compiled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from peering.compile import plan
+from bgp_speaker.node_policy import NodePolicy, node_policy
+from peering.compile import Compiler
 from peering.problems import Problem, errors
 from peering.resource import Resource
 from peering.resources.catalog import PLAN_KINDS
@@ -20,7 +24,7 @@ from peering.session import SecretKeyRef, SpeakerPlan
 from peering.snapshot import Snapshot
 from peering.store.passwords import references, resolve
 from peering.store.protocol import Store
-from peering.store.resources import load
+from peering.store.resources import Loader
 
 #: What a speaker watches. Blocks of other nodes wake it too; they cost one comparison.
 WATCHED = (*PLAN_KINDS, "Secret", "BlockAffinity")
@@ -31,6 +35,7 @@ class NodeView:
     """`plan` is None while there is no such Node: then nothing is announced and every session goes."""
 
     plan: SpeakerPlan | None = None
+    policy: NodePolicy = field(default_factory=NodePolicy)
     node: Resource | None = None
     pools: tuple[Resource, ...] = ()
     blocks: tuple[str, ...] = ()
@@ -38,29 +43,76 @@ class NodeView:
     problems: tuple[Problem, ...] = ()
 
 
-async def read_view(store: Store, name: str, last: NodeView | None = None) -> NodeView:
-    """The view of the node `name` as the store declares it now; `last` is the one before it."""
-    resources, _, unreadable = await load(store, WATCHED)
-    snapshot = Snapshot(resources)
-    compiled = plan(snapshot)
-    mine = compiled.speakers.get(name)
-    mine_too = {f"Node/{name}", *(s.source for s in (mine.sessions if mine else ()))}
-    problems = [*unreadable, *(p for p in errors(compiled.problems) if p.object in mine_too)]
-    node, pools = snapshot.get("Node", name), tuple(snapshot.all("IPPool").values())
-    if unreadable and last is not None and last.plan is not None:
-        mine, node, pools = last.plan, last.node, last.pools
-    return NodeView(
-        plan=mine,
-        node=node,
-        pools=pools,
-        blocks=_blocks(snapshot, name),
-        passwords=await resolve(store, references(mine.sessions if mine else ())),
-        problems=tuple(problems),
-    )
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """What was made of the declared resources; `inputs` are those, to see whether they are still the same."""
+
+    inputs: tuple[Resource, ...]
+    plan: SpeakerPlan | None
+    policy: NodePolicy
+    node: Resource | None
+    pools: tuple[Resource, ...]
+    problems: tuple[Problem, ...]
 
 
-def _blocks(snapshot: Snapshot, name: str) -> tuple[str, ...]:
-    affinities: Sequence[BlockAffinitySpec] = [
-        cast(BlockAffinitySpec, resource.spec) for resource in snapshot.all("BlockAffinity").values()
-    ]
-    return tuple(sorted(a.cidr for a in affinities if a.node == name and a.state == "confirmed"))
+class ViewReader:
+    """Reads the view of one node again and again."""
+
+    def __init__(self, store: Store, node: str) -> None:
+        self._store = store
+        self._name = node
+        self._loader = Loader(store)
+        self._compiler = Compiler()
+        self._last: _Compiled | None = None
+        self._good: _Compiled | None = None
+
+    async def read(self) -> NodeView:
+        """The view as the store declares it now. Raises StoreError."""
+        resources, _, unreadable = await self._loader.load(WATCHED)
+        compiled = self._compile([r for r in resources if r.kind in PLAN_KINDS])
+        in_force = compiled
+        if unreadable and self._good is not None and self._good.plan is not None:
+            in_force = self._good
+        else:
+            self._good = compiled
+        plan = in_force.plan
+        return NodeView(
+            plan=plan,
+            policy=in_force.policy,
+            node=in_force.node,
+            pools=in_force.pools,
+            blocks=_blocks(resources, self._name),
+            passwords=await resolve(self._store, references(plan.sessions if plan else ())),
+            problems=(*unreadable, *compiled.problems),
+        )
+
+    def _compile(self, declared: list[Resource]) -> _Compiled:
+        last = self._last
+        if last is None or not _same(last.inputs, declared):
+            last = self._last = self._compiled(declared)
+        return last
+
+    def _compiled(self, declared: list[Resource]) -> _Compiled:
+        snapshot = Snapshot(declared)
+        compiled = self._compiler.plan(snapshot)
+        plan = compiled.speakers.get(self._name)
+        sessions = plan.sessions if plan else ()
+        mine = {f"Node/{self._name}", *(s.source for s in sessions)}
+        return _Compiled(
+            inputs=tuple(declared),
+            plan=plan,
+            policy=node_policy(snapshot, self._name, sessions),
+            node=snapshot.get("Node", self._name),
+            pools=tuple(snapshot.all("IPPool").values()),
+            problems=tuple(p for p in errors(compiled.problems) if p.object in mine),
+        )
+
+
+def _same(one: tuple[Resource, ...], other: list[Resource]) -> bool:
+    """Whether they are the same objects; the loader keeps what did not change."""
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+
+
+def _blocks(resources: Iterable[Resource], node: str) -> tuple[str, ...]:
+    affinities = [cast(BlockAffinitySpec, r.spec) for r in resources if r.kind == "BlockAffinity"]
+    return tuple(sorted(a.cidr for a in affinities if a.node == node and a.state == "confirmed"))

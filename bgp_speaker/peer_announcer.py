@@ -18,11 +18,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from bgp_speaker.announcements import Announced, desired_announcements
+from bgp_speaker.announcements import Announced
 from bgp_speaker.exabgp_channel import Disconnected
 from bgp_speaker.exabgp_commands import Announcement, difference, end_of_rib_lines, route_refresh_lines
 from bgp_speaker.exabgp_driver import ExaBGP
-from peering.session import Family, SpeakerPlan
+from peering.session import Family, Session
 
 
 class PeerAnnouncer:
@@ -63,19 +63,20 @@ class PeerAnnouncer:
         """How many prefixes each neighbour was told."""
         return {peer: len(told) for peer, told in self._told.items()}
 
-    async def announce(self, exabgp: ExaBGP, plan: SpeakerPlan, blocks: Sequence[str], up: Iterable[str]) -> list[str]:
+    async def announce(
+        self, exabgp: ExaBGP, everything: Announced, sessions: Iterable[Session], up: Iterable[str]
+    ) -> list[str]:
         """Makes ExaBGP announce the whole desired set to the neighbours that are up; the lines it refused.
 
         Raises Disconnected when ExaBGP goes away meanwhile; what was told is then read again or told anew.
         """
         async with self._one_at_a_time:
             await self._ask_if_unknown(exabgp)
-            everything = desired_announcements(plan, blocks)
             desired = {peer: everything[peer] for peer in up if peer in everything}
             replay, refresh = self._replay & desired.keys(), self._refresh & desired.keys()
             self._replay -= replay
             self._refresh -= refresh
-            families: dict[str, Sequence[Family]] = {s.peer_address: s.families for s in plan.sessions}
+            families: dict[str, Sequence[Family]] = {s.peer_address: s.families for s in sessions}
             try:
                 refused = await self._tell(exabgp, desired, replay)
                 for peer in sorted(replay):

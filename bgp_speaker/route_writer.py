@@ -65,6 +65,11 @@ class RouteWriter:
         """The interface on whose subnet the gateway lies, when it is up."""
         return connected_interface(self._links, gateway)
 
+    def interface(self, gateway: Address) -> str | None:
+        """The name of that interface."""
+        ifindex = self.connected(gateway)
+        return next((link.name for link in self._links if link.ifindex == ifindex), None)
+
     def sources(self, loopbacks: Iterable[str]) -> list[Address]:
         """Those of the loopbacks that are addresses of this machine; the kernel takes no others as source."""
         return [packed for packed in map(pack_address, loopbacks) if packed in self._local]
@@ -73,9 +78,19 @@ class RouteWriter:
         """The next write compares with the kernel itself, not with what was written last."""
         self._foreign_change = True
 
-    def write(self, desired: Mapping[Prefix, KernelRoute], blocks: Iterable[str], sync: InitialSync | None) -> int:
-        """Makes the kernel equal to the whole set; how many routes that is. Bad routes are logged, not fatal."""
-        fixed = {pack_prefix(block): BLACKHOLE for block in blocks if not block.endswith(("/32", "/128"))}
+    def write(
+        self,
+        desired: Mapping[Prefix, KernelRoute],
+        blocks: Iterable[str],
+        peers: Mapping[Prefix, KernelRoute],
+        sync: InitialSync | None,
+    ) -> int:
+        """Makes the kernel equal to the whole set; how many routes that is. Bad routes are logged, not fatal.
+
+        The own `blocks` and the routes to `peers` come before what was learned.
+        """
+        blackholes = {pack_prefix(block): BLACKHOLE for block in blocks if not block.endswith(("/32", "/128"))}
+        fixed = {**blackholes, **peers}
         wanted = sync.merge(desired, self._held, fixed) if sync else {**self._held, **fixed}
         if sync is not None and sync.over:
             self._held = {}

@@ -55,14 +55,19 @@ class SessionTable:
         received: Mapping[str, int],
         refused: Mapping[str, int],
         announced: Mapping[str, int],
+        notes: Mapping[str, str] | None = None,
     ) -> tuple[PeerStatus, ...]:
-        """One row per session of the plan; the counts are by peer address."""
-        return tuple(self._row(s, omitted.get(s.name), received, refused, announced) for s in sessions)
+        """One row per session of the plan; the counts are by peer address, `omitted` and `notes` by session name."""
+        told = notes or {}
+        return tuple(
+            self._row(s, omitted.get(s.name), told.get(s.name, ""), received, refused, announced) for s in sessions
+        )
 
     def _row(
         self,
         session: Session,
         why_omitted: str | None,
+        note: str,
         received: Mapping[str, int],
         refused: Mapping[str, int],
         announced: Mapping[str, int],
@@ -72,6 +77,7 @@ class SessionTable:
         up = state.up and why_omitted is None
         # A session that was left out may share its address with one that was not: the routes are that one's.
         heard = received.get(peer, 0) if why_omitted is None else 0
+        reason = "" if up else state.reason
         return PeerStatus(
             session=session.name,
             peer=session.peer,
@@ -80,7 +86,7 @@ class SessionTable:
             peer_asn=session.peer_asn,
             state="Established" if up else "Idle",
             since=state.since,
-            reason=why_omitted or ("" if up else state.reason),
+            reason=why_omitted or "; ".join(filter(None, (reason, note))),
             received=heard,
             accepted=heard - refused.get(peer, 0) if heard else 0,
             announced=announced.get(peer, 0) if up else 0,

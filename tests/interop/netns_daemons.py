@@ -6,6 +6,7 @@ Every name is unique to the test, every process is a child of it, and `close` re
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import subprocess
@@ -100,9 +101,22 @@ def _end(child: subprocess.Popen[bytes], log: Any) -> None:
 
 
 class Frr:
-    """bgpd, and with `zebra` the kernel's interfaces, on a configuration as a switch would have it."""
+    """bgpd, and with `zebra` the kernel's interfaces, on a configuration as a switch would have it.
 
-    def __init__(self, network: Network, namespace: str, configuration: str, *, zebra: bool) -> None:
+    With `integrated` staticd and bfdd run too, and the configuration is given to all by vtysh, as `frr.conf` is.
+    With `rib` what bgpd chooses goes into the kernel of the namespace.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        namespace: str,
+        configuration: str,
+        *,
+        zebra: bool,
+        integrated: bool = False,
+        rib: bool = False,
+    ) -> None:
         self.namespace = namespace
         self.directory = network.new_directory("frr")
         self.file = self.directory / "bgpd.conf"
@@ -112,11 +126,25 @@ class Frr:
             pid = str(self.directory / "zebra.pid")
             network.start(namespace, str(DAEMONS / "zebra"), *sockets, "-i", pid)
             eventually(lambda: (self.directory / "zserv.api").exists())
-        pid = str(self.directory / "bgpd.pid")
-        alone = () if zebra else ("-Z",)
-        options = ("-n", "--log", "stdout", "-f", str(self.file), "-i", pid)
-        network.start(namespace, str(DAEMONS / "bgpd"), *options, *alone, *sockets)
+        alone = (() if zebra else ("-Z",)) + (() if rib else ("-n",))
+        if integrated:
+            self._start_empty(network, "staticd", *sockets)
+            self._start_empty(network, "bfdd", "--bfdctl", str(self.directory / "bfdd.sock"), *sockets)
+            self._start_empty(network, "bgpd", *alone, *sockets)
+            assert self.load() == (0, "")
+        else:
+            pid = str(self.directory / "bgpd.pid")
+            options = ("--log", "stdout", "-f", str(self.file), "-i", pid)
+            network.start(namespace, str(DAEMONS / "bgpd"), *options, *alone, *sockets)
         eventually(lambda: "\nrouter bgp " in self.ask("show running-config"))
+
+    def _start_empty(self, network: Network, daemon: str, *options: str) -> None:
+        empty = self.directory / "empty.conf"
+        empty.touch()
+        shutil.chown(empty, "frr", "frr")
+        pid = str(self.directory / f"{daemon}.pid")
+        network.start(self.namespace, str(DAEMONS / daemon), "--log", "stdout", "-f", str(empty), "-i", pid, *options)
+        eventually(lambda: (self.directory / f"{daemon}.vty").exists())
 
     def write(self, configuration: str) -> None:
         self.file.write_text(configuration)
@@ -152,12 +180,16 @@ class Bird:
     def __init__(self, network: Network, namespace: str, configuration: str) -> None:
         directory = network.new_directory("root")
         self._socket = str(directory / "bird.ctl")
+        self._pid = directory / "pid"
         file = directory / "bird.conf"
         file.write_text(configuration)
         file.chmod(0o600)
         command("bird", "-p", "-c", str(file))
-        network.start(namespace, "bird", "-f", "-c", str(file), "-s", self._socket, "-P", str(directory / "pid"))
+        network.start(namespace, "bird", "-f", "-c", str(file), "-s", self._socket, "-P", str(self._pid))
         eventually(lambda: Path(self._socket).exists())
+
+    def signal(self, number: int) -> None:
+        os.kill(int(self._pid.read_text()), number)
 
     def ask(self, *question: str) -> str:
         return command("birdc", "-r", "-s", self._socket, *question)

@@ -11,6 +11,8 @@ import pwd
 import secrets
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -99,7 +101,7 @@ def test_announces_withdraws_and_learns(peer: Peer) -> None:
             (format_prefix(p), format_address(next_hop)): event.attributes
             for event in agent.events
             if isinstance(event, Update)
-            for _, p, next_hop in event.announced
+            for _, p, next_hop, _ in event.announced
         }
         assert ("192.0.2.0/24", PEER) in learned
         assert ("198.51.100.0/24", PEER) in learned
@@ -343,26 +345,94 @@ def test_an_attempt_that_nobody_answers_is_given_up(peer: Peer) -> None:
     with_agent(peer, scenario)
 
 
-def test_runs_as_an_unprivileged_user(peer: Peer) -> None:
-    """With an interpreter and a package that everybody may read, unlike a virtual environment below /root."""
+def interpreter_for_everybody(peer: Peer) -> str:
+    """With a package that everybody may read, unlike a virtual environment below /root."""
     environment = peer.directory / "venv"
     run("/usr/bin/python3", "-m", "venv", "--without-pip", str(environment))
     (packages,) = environment.glob("lib/python3*/site-packages")
     shutil.copytree(Path(exabgp.__path__[0]), packages / "exabgp")
     run("chmod", "-R", "a+rX", str(environment))
-    interpreter = str(environment / "bin" / "python3")
+    return str(environment / "bin" / "python3")
+
+
+def status_of(pid: int | None) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def listeners(peer: Peer) -> set[str]:
+    shown = run("ip", "netns", "exec", peer.ours, "ss", "-Hltn").splitlines()
+    return {line.split()[3] for line in shown}
+
+
+def test_runs_as_an_unprivileged_user_that_may_bind_and_nothing_else(peer: Peer) -> None:
     peer.start()
 
     async def scenario(agent: Agent) -> None:
         await agent.exa.start(agent.config([session()]))
         await agent.until_up()
         assert not any("runs as" in line for line in agent.logged)
-        status = run("cat", f"/proc/{agent.exa.pid}/status")
-        assert f"\nUid:\t{pwd.getpwnam('nobody').pw_uid}\t" in status
+        nobody = pwd.getpwnam("nobody")
+        status = status_of(agent.exa.pid)
+        assert (status["Uid"].split()[0], status["Groups"]) == (str(nobody.pw_uid), "")
+        assert {status[name] for name in ("CapPrm", "CapEff")} == {"0000000000000400"}  # CAP_NET_BIND_SERVICE
+        assert {status[name] for name in ("CapInh", "CapAmb")} == {"0" * 16}
+        (shim,) = run("pgrep", "-P", str(agent.exa.pid)).split()
+        assert {status_of(int(shim))[name] for name in ("CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
         assert await agent.exa.ensure(agent.config([session(), session(1)])) == "reloaded"
         await agent.until_up(PEER_2)
 
-    with_agent(peer, scenario, interpreter=interpreter)
+    with_agent(peer, scenario, interpreter=interpreter_for_everybody(peer))
+
+
+def test_a_listening_session_that_a_reload_brings_is_listened_for(peer: Peer) -> None:
+    peer.start()
+
+    async def scenario(agent: Agent) -> None:
+        await agent.exa.start(agent.config([session()]))
+        await agent.until_up()
+        assert listeners(peer) == set()
+        assert await agent.exa.ensure(agent.config([session(), session(1, passive=True)])) == "reloaded"
+        await eventually(lambda: listeners(peer) == {"10.201.1.1:179"})
+        assert await agent.exa.ensure(agent.config([session()])) == "reloaded"
+        await eventually(lambda: listeners(peer) == set())
+        assert peer.established() == 1
+
+    with_agent(peer, scenario, interpreter=interpreter_for_everybody(peer))
+
+
+def test_an_address_that_is_not_there_yet_is_listened_on_and_costs_no_other_session(peer: Peer) -> None:
+    peer.start()
+    absent = session(1, passive=True, local_address="10.201.7.1", peer_address="10.201.7.2")
+
+    async def scenario(agent: Agent) -> None:
+        await agent.exa.start(agent.config([session(), absent]))
+        await agent.until_up()
+        assert listeners(peer) == {"10.201.7.1:179"}
+
+    with_agent(peer, scenario)
+
+
+def test_a_port_that_somebody_else_has_costs_its_session_only_until_it_is_free(peer: Peer) -> None:
+    peer.start()
+    script = "import socket, time; s = socket.create_server(('0.0.0.0', 179)); print(flush=True); time.sleep(60)"
+    other = subprocess.Popen(("ip", "netns", "exec", peer.ours, sys.executable, "-c", script), stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    other.stdout.readline()
+
+    async def scenario(agent: Agent) -> None:
+        await agent.exa.start(agent.config([session(), session(1, passive=True)]))
+        await agent.until_up()
+        await eventually(lambda: any("can not bind to 10.201.1.1:179" in line for line in agent.logged))
+        other.kill()
+        other.wait()
+        await eventually(lambda: listeners(peer) == {"10.201.1.1:179"}, within=20)
+        await eventually(lambda: any("listening on every address" in line for line in agent.logged))
+
+    try:
+        with_agent(peer, scenario)
+    finally:
+        other.kill()
 
 
 def test_runs_as_ourselves_where_that_user_cannot(peer: Peer) -> None:

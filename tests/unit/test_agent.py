@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -13,14 +14,17 @@ import pytest
 
 from bgp_speaker import agent, reconciler
 from bgp_speaker.agent import AlreadyRunning, Speaker
+from bgp_speaker.exabgp_attributes import Attributes
 from bgp_speaker.exabgp_driver import ConfigRefused, Connected, ExaBGPFailed, Exited
-from bgp_speaker.exabgp_events import EndOfRib, PeerState, Undecodable
+from bgp_speaker.exabgp_events import EndOfRib, PeerState, Undecodable, Update
 from bgp_speaker.exabgp_neighbors import NeighborState
 from bgp_speaker.initial_sync import InitialSync
-from bgp_speaker.node_view import NodeView, read_view
+from bgp_speaker.node_policy import NodePolicy
+from bgp_speaker.node_view import NodeView, ViewReader
 from peering.compile import plan
-from peering.prefixes import Address, Prefix
+from peering.prefixes import Address, Prefix, pack_address, pack_prefix
 from peering.resource import Resource, parse_resource
+from peering.resources.bgp_filter import BGPFilterSpec
 from peering.resources.observed import BGPNodeStatusSpec, PeerStatus
 from peering.store.protocol import Document, Store, StoreError
 from peering.store.resources import find, put
@@ -41,11 +45,18 @@ class FakeExaBGP:
     refusal: ClassVar[Exception | None] = None
 
     def __init__(
-        self, run_dir: Path, *, on_event: Callable[[object], None], log: object, user: str, orphan_timeout: float
+        self,
+        run_dir: Path,
+        *,
+        on_event: Callable[[object], None],
+        log: Callable[[str], None],
+        user: str,
+        orphan_timeout: float,
     ) -> None:
         self.socket_path = run_dir / "exabgp.sock"
         self.shim_command = ("/usr/bin/python3", "shim.py")
         self.on_event = on_event
+        self.log = log
         self.orphan_timeout = orphan_timeout
         self.texts: list[str] = []
         self.calls: list[str] = []
@@ -110,6 +121,8 @@ class FakeRoutes:
     def __init__(self, log: object, changed: Callable[[], None]) -> None:
         self.changed = changed
         self.written: list[tuple[tuple[str, ...], bool]] = []
+        self.learned: set[Prefix] = set()
+        self.peers: set[Prefix] = set()
         FakeRoutes.made.append(self)
 
     async def __aenter__(self) -> FakeRoutes:
@@ -124,14 +137,24 @@ class FakeRoutes:
     def connected(self, gateway: Address) -> int | None:
         return 1
 
+    def interface(self, gateway: Address) -> str | None:
+        return "eth0"
+
     def sources(self, loopbacks: Iterable[str]) -> list[Address]:
         return []
 
     def distrust(self) -> None:
         pass
 
-    def write(self, desired: Mapping[Prefix, object], blocks: Iterable[str], sync: InitialSync | None) -> int:
+    def write(
+        self,
+        desired: Mapping[Prefix, object],
+        blocks: Iterable[str],
+        peers: Mapping[Prefix, object],
+        sync: InitialSync | None,
+    ) -> int:
         self.written.append((tuple(blocks), sync is not None and sync.over))
+        self.learned, self.peers = set(desired), set(peers)
         return len(desired)
 
 
@@ -299,12 +322,13 @@ def test_a_node_that_is_missing_in_one_reading_only_keeps_everything(
     monkeypatch.setattr(agent, "_GONE_TWICE_S", 0.2)
     found: list[bool] = []
 
-    async def noted(store: Store, name: str, last: NodeView | None = None) -> NodeView:
-        view = await read_view(store, name, last)
-        found.append(view.plan is not None)
-        return view
+    class Noting(ViewReader):
+        async def read(self) -> NodeView:
+            view = await super().read()
+            found.append(view.plan is not None)
+            return view
 
-    monkeypatch.setattr(agent, "read_view", noted)
+    monkeypatch.setattr(agent, "ViewReader", Noting)
 
     async def story(a: Agent, _: Speaker) -> None:
         await started(a)
@@ -643,5 +667,187 @@ def test_what_cannot_be_read_any_more_takes_no_session_away(tmp_path: Path, kind
         assert "stop" not in a.exabgp.calls
         await a.declare(found)
         await eventually(lambda: _problem(a, None))
+
+    tell(tmp_path, story, *dual_tor())
+
+
+@pytest.fixture
+def view(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[NodeView], NodeView]]:
+    """What the agent sees is what the store declares, changed by what is put in here."""
+    changes: list[Callable[[NodeView], NodeView]] = []
+
+    class Changing(ViewReader):
+        async def read(self) -> NodeView:
+            found = await super().read()
+            for change in changes:
+                found = change(found)
+            return found
+
+    monkeypatch.setattr(agent, "ViewReader", Changing)
+    return changes
+
+
+View = list[Callable[[NodeView], NodeView]]
+
+
+def wake(number: int) -> Resource:
+    """Something that makes the agent look, and changes nothing for it."""
+    data = {"number": str(number)}
+    return read({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "wake"}, "stringData": data})
+
+
+def first_session(**changes: Any) -> Callable[[NodeView], NodeView]:
+    """Changes the first of the node's sessions."""
+
+    def change(found: NodeView) -> NodeView:
+        assert found.plan is not None
+        one, *others = found.plan.sessions
+        return replace(found, plan=replace(found.plan, sessions=(replace(one, **changes), *others)))
+
+    return change
+
+
+def hears(a: Agent, *prefixes: str, peer: str = PEERS[0]) -> None:
+    told = tuple(("ipv4-unicast", pack_prefix(p), pack_address(peer), 0) for p in prefixes)
+    a.exabgp.on_event(Update(peer, "", Attributes(as_path=(65011,), as_path_length=1), told, ()))  # type: ignore[arg-type]
+
+
+def learns(a: Agent, *prefixes: str) -> Callable[[], bool]:
+    wanted = {pack_prefix(p) for p in prefixes}
+    return lambda: a.routes.learned == wanted
+
+
+POD, OTHER_POD, THIRD_POD = "10.244.7.0/26", "10.244.8.0/26", "10.244.9.0/26"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"peer_address": "", "local_address": None, "interface": "eth1"}, "unnumbered on eth1"),
+        ({"peer_asn": 0}, "any AS but our own"),
+    ],
+)
+def test_a_session_that_exabgp_cannot_have_is_left_out_and_the_others_work(
+    tmp_path: Path, view: View, changes: dict[str, Any], reason: str
+) -> None:
+    view.append(first_session(**changes))
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        assert a.exabgp.configured() == set(PEERS[1:])
+        a.exabgp.session(PEERS[1], "up")
+        hears(a, POD, peer=PEERS[1])
+        hears(a, OTHER_POD, peer=PEERS[0])
+        await eventually(learns(a, POD))
+        await eventually(lambda: _row_reason(a, reason))
+        row = await a.row(1)
+        assert row is not None
+        assert (row.state, row.received) == ("Established", 1)
+        for session in SESSIONS[1:]:
+            a.exabgp.on_event(EndOfRib(session.peer_address, session.families[0]))
+        await eventually(lambda: a.routes.written[-1][1])
+
+    tell(tmp_path, story, *dual_tor())
+
+
+async def _row_reason(a: Agent, text: str) -> bool:
+    row = await a.row()
+    return row is not None and text in row.reason and (text != "" or row.reason == "")
+
+
+def test_filters_come_and_go_without_touching_exabgps_configuration(tmp_path: Path, view: View) -> None:
+    view.append(first_session(import_filters=("mine",), export_filters=("mine",)))
+    rules = {
+        "importV4": [{"action": "Reject", "cidr": POD, "matchOperator": "Equal"}],
+        "exportV4": [{"action": "Reject"}],
+    }
+    mine = NodePolicy(filters={"mine": BGPFilterSpec.model_validate(rules)})
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        a.exabgp.session(PEERS[0], "up")
+        hears(a, POD, OTHER_POD)
+        await eventually(lambda: _row_reason(a, "BGPFilter/mine is missing: nothing is accepted"))
+        assert a.routes.learned == set()
+        assert not any("nlri" in line for line in a.exabgp.lines)
+        view.append(lambda found: replace(found, policy=mine))
+        await a.declare(wake(1))
+        await eventually(learns(a, OTHER_POD))
+        assert not any("nlri" in line for line in a.exabgp.lines)
+        view.append(lambda found: replace(found, policy=NodePolicy(filters={"mine": BGPFilterSpec()})))
+        await a.declare(wake(2))
+        await eventually(learns(a, POD, OTHER_POD))
+        await eventually(lambda: any("nlri 10.0.11.1/32" in line for line in a.exabgp.lines))
+        await eventually(lambda: _row_reason(a, ""))
+        assert len(a.exabgp.texts) == 1
+
+    tell(tmp_path, story, *dual_tor())
+
+
+def test_a_session_over_its_limit_is_told_and_its_routes_are_not_used(tmp_path: Path, view: View) -> None:
+    view.append(first_session(max_prefixes=1))
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        a.exabgp.session(PEERS[0], "up")
+        hears(a, POD)
+        await eventually(learns(a, POD))
+        await eventually(lambda: _problem(a, "1 of 1 ipv4-unicast prefixes (maxPrefixes)"))
+        hears(a, OTHER_POD)
+        await eventually(learns(a))
+        await eventually(lambda: _row_reason(a, "2 of 1 ipv4-unicast prefixes (maxPrefixes), none is used"))
+        row = await a.row()
+        assert row is not None
+        assert (row.state, row.received, row.accepted) == ("Established", 2, 0)
+
+    told = tell(tmp_path, story, *dual_tor())
+    lines = [line for line in told.said if "maxPrefixes" in line]
+    assert lines == [
+        "tor-1a-ipv4: 1 of 1 ipv4-unicast prefixes (maxPrefixes)",
+        "tor-1a-ipv4: 2 of 1 ipv4-unicast prefixes (maxPrefixes), none is used",
+    ]
+
+
+def test_a_peer_behind_a_gateway_has_its_route(tmp_path: Path, view: View) -> None:
+    view.append(first_session(reachable_by="10.1.1.77"))
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        await eventually(lambda: a.routes.peers == {pack_prefix(f"{PEERS[0]}/32")})
+        view.clear()
+        await a.declare(block())
+        await eventually(lambda: a.routes.peers == set())
+
+    tell(tmp_path, story, *dual_tor())
+
+
+def test_what_exabgp_cannot_listen_on_is_a_problem_until_it_can(tmp_path: Path) -> None:
+    reason = "could not listen on 10.0.11.1:179, the port may already be in use by another application"
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        a.exabgp.log(f"exabgp: network         can not bind to 10.0.11.1:179 ({reason})")
+        await eventually(lambda: _problem(a, reason))
+        a.exabgp.log("exabgp: network         listening on every address now")
+        await eventually(lambda: _problem(a, None))
+
+    told = tell(tmp_path, story, *dual_tor())
+    assert told.said.count(f"listening: {reason}") == 1
+
+
+def test_a_session_that_ended_unheard_loses_its_paths_when_the_channel_is_back(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        for peer in PEERS[:2]:
+            a.exabgp.session(peer, "up")
+        hears(a, POD)
+        hears(a, OTHER_POD, peer=PEERS[1])
+        await eventually(learns(a, POD, OTHER_POD))
+        a.exabgp.on_event(Connected(pid=1, fresh=False, adopted=False, lost=3, neighbors=()))
+        hears(a, THIRD_POD)
+        await eventually(learns(a, POD, OTHER_POD, THIRD_POD))
+        neighbors = (neighbor(PEERS[0], up=False), neighbor(PEERS[1], up=True))
+        a.exabgp.on_event(Connected(pid=1, fresh=False, adopted=False, lost=3, neighbors=neighbors))
+        await eventually(learns(a, OTHER_POD))
 
     tell(tmp_path, story, *dual_tor())

@@ -63,10 +63,11 @@ def test_all_attributes_in_canonical_form() -> None:
         large_communities=("65100:1:4294967295",),
         local_preference=200,
         med=0,
+        as_path=(65100, 4200000000),
     )
     assert announce_lines({"FD00::0:2": [announcement]}) == [
         "neighbor fd00::2 announce attributes next-hop fd00::1 local-preference 200 med 0 "
-        "community [ 65100:7 65535:0 65535:65281 ] large-community [ 65100:1:4294967295 ] nlri fd00:1::/64"
+        "as-path [ 65100 4200000000 ] community [ 65100:7 65535:0 65535:65281 ] large-community [ 65100:1:4294967295 ] nlri fd00:1::/64"
     ]
 
 
@@ -88,6 +89,7 @@ def test_all_attributes_in_canonical_form() -> None:
         {"prefix": "10.0.0.0/24", "large_communities": ("1:2:4294967296",)},
         {"prefix": "10.0.0.0/24", "med": -1},
         {"prefix": "10.0.0.0/24", "local_preference": 1 << 32},
+        {"prefix": "10.0.0.0/24", "as_path": (65100, 1 << 32)},
     ],
 )
 def test_what_is_not_valid_is_refused(arguments: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from bgp_speaker import exabgp_launch
-from bgp_speaker.exabgp_config import Rendered, compile_config, descriptions, omitted, render_config
+from bgp_speaker.exabgp_config import Rendered, compile_config, descriptions, render_config
+from bgp_speaker.session_objections import omitted
 from peering.session import SecretKeyRef, Session, SpeakerPlan
 
 REF = SecretKeyRef("bgp", "password")
@@ -74,6 +75,10 @@ VARIANTS = [
     session("v6-only", "fd00::3", local_address="fd00::1", families=("ipv6-unicast",)),
     session("ibgp", "10.0.0.7", peer_asn=65100, type="ibgp"),
     session("secret", "10.0.0.8", password=REF),
+    session("paths", "10.0.0.10", add_paths="both"),
+    session("paths-in", "10.0.0.11", add_paths="receive"),
+    session("paths-out", "10.0.0.12", add_paths="send"),
+    session("node", "10.0.0.13", peer="node/node-2", type="ibgp", peer_asn=65100),
 ]
 
 
@@ -88,7 +93,7 @@ def test_every_field_is_honoured_and_exabgp_takes_it(tmp_path: Path) -> None:
     assert "local-address 10.0.0.1; local-as 65100; peer-as 65001; hold-time 90;" in base
     assert "graceful-restart 120;" in base
     assert "family { ipv4 unicast; }" in base
-    for word in ("connect", "ttl", "passive", "md5", "nexthop"):
+    for word in ("connect", "ttl", "passive", "listen", "md5", "nexthop", "add-path"):
         assert word not in base
     assert "connect 1790;" in neighbor(text, "10.0.0.3")
     assert "hold-time 0;" in neighbor(text, "10.0.0.3")
@@ -103,6 +108,10 @@ def test_every_field_is_honoured_and_exabgp_takes_it(tmp_path: Path) -> None:
     assert "nexthop" not in neighbor(text, "fd00::3")
     encoded = base64.b64encode(password.encode()).decode()
     assert f'md5-password "{encoded}"; md5-base64 true;' in neighbor(text, "10.0.0.8")
+    assert "add-path send/receive;" in neighbor(text, "10.0.0.10")
+    assert "add-path receive;" in neighbor(text, "10.0.0.11")
+    assert "add-path send;" in neighbor(text, "10.0.0.12")
+    assert "local-address 10.0.0.1; listen 179;" in neighbor(text, "10.0.0.13")
     assert password not in text
     assert text.count("manual-eor true;") == 1
     assert text.count("process agent") == 1
@@ -126,7 +135,9 @@ def test_a_session_without_its_password_is_left_out() -> None:
         ({"local_address": "x"}, "does not appear to be"),
         ({"local_address": None, "passive": True}, "passive"),
         ({"hold_time": 2}, "hold time"),
-        ({"peer_asn": 0}, "AS number"),
+        ({"peer_asn": 0}, "any AS but our own (dynamicASNumber: external)"),
+        ({"peer_asn": 1 << 32}, "AS number"),
+        ({"peer_address": "", "local_address": None, "interface": "eth0"}, "unnumbered on eth0"),
         ({"peer_port": 70000}, "port"),
         ({"ttl_security": 300}, "ttlSecurity"),
         ({"families": ()}, "address family"),
@@ -137,6 +148,39 @@ def test_what_exabgp_cannot_be_given_is_left_out_with_a_reason(changes: dict[str
     assert set(rendered.omitted) == {"tor-1"}
     assert reason in rendered.omitted["tor-1"]
     assert rendered.text.count("\nneighbor ") == 1
+
+
+def test_between_nodes_the_end_that_dials_listens_too_and_from_a_known_address() -> None:
+    node = {"peer": "node/node-2", "type": "ibgp", "peer_asn": 65100}
+    sessions = (
+        session("both-dial", "10.0.0.2", **node),
+        session("from-anywhere", "10.0.0.3", local_address=None, **node),
+        session("passive", "10.0.0.4", passive=True, local_address=None, **node),
+        session("v6", "fd00::2", local_address=None, **node),
+        session("switch", "10.0.0.5", local_address=None),
+    )
+    loopbacks = ("10.0.11.1",)
+    made = SpeakerPlan(asn=65100, router_id="10.0.0.1", sessions=sessions, loopbacks=loopbacks, listen_port=1179)
+    rendered = compile_config(made, passwords={}, **RUN)
+    assert rendered.omitted == {}
+    assert "local-address 10.0.0.1; listen 1179;" in neighbor(rendered.text, "10.0.0.2")
+    assert "local-address 10.0.11.1; listen 1179;" in neighbor(rendered.text, "10.0.0.3")
+    assert "local-address 10.0.11.1; passive true; listen 1179;" in neighbor(rendered.text, "10.0.0.4")
+    for dials_only in ("fd00::2", "10.0.0.5"):
+        assert "local-address auto;" in neighbor(rendered.text, dials_only)
+        assert "listen" not in neighbor(rendered.text, dials_only)
+
+
+def test_a_shared_listening_address_has_one_ttl_security() -> None:
+    near = session("near", "10.0.0.2", passive=True, ttl_security=1)
+    same = session("same", "10.0.0.3", passive=True, ttl_security=1)
+    far = session("far", "10.0.0.4", passive=True)
+    elsewhere = session("elsewhere", "10.0.0.5", passive=True, local_address="10.0.0.9")
+    dialled = session("dialled", "10.0.0.6")
+    assert omitted(plan(near, same, elsewhere, dialled), {}) == {}
+    reasons = omitted(plan(near, same, far, elsewhere, dialled), {})
+    assert set(reasons) == {"near", "same"}
+    assert "listens on 10.0.0.1 like sessions of another ttlSecurity" in reasons["near"]
 
 
 def test_two_sessions_to_one_address() -> None:

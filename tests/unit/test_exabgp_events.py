@@ -1,4 +1,7 @@
-"""Decoding of what ExaBGP 5.0.15 printed: a recorded session with FRR, and three crafted UPDATEs at its end."""
+"""Decoding of what ExaBGP 5.0.15 printed.
+
+A recorded session with FRR, three crafted UPDATEs, and two of a session with BIRD that has additional paths (one
+identifier of them made larger, the addresses those of the other session)."""
 
 from __future__ import annotations
 
@@ -43,6 +46,7 @@ def update(
     next_hop: str = "",
     announced: tuple[str, ...] = (),
     withdrawn: tuple[str, ...] = (),
+    identifiers: tuple[int, ...] = (0,) * 9,
 ) -> Update:
     def family(prefix: str) -> Family:
         return V6 if ":" in prefix else V4
@@ -51,8 +55,10 @@ def update(
         PEER,
         LOCAL,
         attributes,
-        tuple((family(p), pack_prefix(p), pack_address(next_hop)) for p in announced),
-        tuple((family(p), pack_prefix(p)) for p in withdrawn),
+        tuple(
+            (family(p), pack_prefix(p), pack_address(next_hop), i) for p, i in zip(announced, identifiers, strict=False)
+        ),
+        tuple((family(p), pack_prefix(p), i) for p, i in zip(withdrawn, identifiers, strict=False)),
     )
 
 
@@ -71,6 +77,7 @@ FULL = Attributes(
     originator_id="10.0.0.7",
     cluster_list=("10.0.0.8", "10.0.0.9"),
 )
+ONE_HOP = Attributes(as_path=(65001,), as_path_length=1)
 OPEN = PeerOpen(PEER, 65001, 9, PEER, (V4, V6), GracefulRestart(120, True, ()), True, True)
 
 EXPECTED: list[Event | None] = [
@@ -105,8 +112,10 @@ EXPECTED: list[Event | None] = [
     PeerState(PEER, "down", "stop, message [shutting down]"),
     Shutdown(),
     update(FULL, "10.201.0.9", ("10.5.0.0/24", "10.6.0.1/32"), ("10.7.7.0/24",)),
-    update(Attributes(as_path=(65001,), as_path_length=1), "fe80::2", ("2001:db8::/64",)),  # and under :: as well
-    update(Attributes(as_path=(65001,), as_path_length=1), "fd99::2", ("10.8.0.0/24",)),  # RFC 8950
+    update(ONE_HOP, "fe80::2", ("2001:db8::/64",)),  # and under :: as well
+    update(ONE_HOP, "fd99::2", ("10.8.0.0/24",)),  # RFC 8950
+    update(None, withdrawn=("10.244.77.0/26",), identifiers=(4,)),
+    update(ONE_HOP, "10.9.0.201", ("192.0.2.0/24", "10.244.77.0/26", "10.244.78.0/26"), identifiers=(3, 259, 3)),
 ]
 
 

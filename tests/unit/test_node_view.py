@@ -8,11 +8,18 @@ from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
-from bgp_speaker.node_view import NodeView, read_view
+import pytest
+
+from bgp_speaker import node_view
+from bgp_speaker.node_policy import PrefixCommunities, node_policy
+from bgp_speaker.node_view import NodeView, ViewReader
 from ipam.block_order import affinity_name
-from peering.compile import plan
+from peering.compile import Compiler, plan
+from peering.prefixes import pack_prefix
 from peering.resource import Resource, parse_resource
-from peering.session import SecretKeyRef
+from peering.resources.bgp_filter import BGPFilterSpec
+from peering.session import SecretKeyRef, Session
+from peering.snapshot import Snapshot
 from peering.store.protocol import Store
 from peering.store.resources import put
 from peering.store.sqlite import SqliteStore
@@ -63,7 +70,7 @@ def view_of(
             await put(store, resource)
         if prepare is not None:
             await prepare(store)
-        view = await read_view(store, node)
+        view = await ViewReader(store, node).read()
         await store.close()
         return view
 
@@ -136,3 +143,121 @@ def test_what_cannot_be_read_is_told_and_stops_nothing_else(tmp_path: Path) -> N
     view = view_of(tmp_path, dual_tor(), prepare=spoil)
     assert [problem.object for problem in view.problems] == ["IPPool/newer: IPPool"]
     assert view.plan == plan(dual_tor()).speakers["node-1"]
+
+
+def bgp_filter(name: str, *rules: dict[str, Any]) -> Resource:
+    return read(
+        {
+            "apiVersion": "projectcalico.org/v3",
+            "kind": "BGPFilter",
+            "metadata": {"name": name},
+            "spec": {"importV4": list(rules)},
+        }
+    )
+
+
+def configuration(name: str, **spec: Any) -> Resource:
+    return read(
+        {"apiVersion": "projectcalico.org/v3", "kind": "BGPConfiguration", "metadata": {"name": name}, "spec": spec}
+    )
+
+
+def with_filters(*imports: str, exports: tuple[str, ...] = ()) -> Session:
+    return Session(
+        name="tor",
+        peer="switch/tor",
+        source="Rack/r",
+        type="ebgp",
+        local_address="10.1.0.1",
+        local_asn=65101,
+        peer_address="10.1.0.2",
+        peer_asn=65011,
+        import_filters=imports,
+        export_filters=exports,
+    )
+
+
+def test_the_policy_has_the_filters_that_its_sessions_name_and_that_exist() -> None:
+    reject = {"action": "Reject"}
+    snapshot = Snapshot([bgp_filter("a", reject), bgp_filter("b"), bgp_filter("c")])
+    policy = node_policy(snapshot, "node-1", [with_filters("a", "gone", exports=("b",))])
+    assert policy.filters == {"a": BGPFilterSpec.model_validate({"importV4": [reject]}), "b": BGPFilterSpec()}
+
+
+NAMED = [{"name": "gold", "value": "65000:1"}]
+DEFAULT = {"communities": NAMED, "prefixAdvertisements": [{"cidr": "10.0.0.0/8", "communities": ["gold", "65000:1:2"]}]}
+OWN = {"prefixAdvertisements": [{"cidr": "10.244.0.0/16", "communities": ["no-export"]}]}
+
+
+def test_communities_are_those_of_the_nodes_own_configuration_else_of_the_default() -> None:
+    everywhere = (PrefixCommunities(pack_prefix("10.0.0.0/8"), ((65000, 1), (65000, 1, 2))),)
+    here = (PrefixCommunities(pack_prefix("10.244.0.0/16"), ((65535, 65281),)),)
+    snapshot = Snapshot([configuration("default", **DEFAULT), configuration("node.node-1", **OWN)])
+    assert node_policy(snapshot, "node-1", ()).advertisements == here
+    assert node_policy(snapshot, "node-2", ()).advertisements == everywhere
+    silent = Snapshot([configuration("default", **DEFAULT), configuration("node.node-1", listenPort=1790)])
+    assert node_policy(silent, "node-1", ()).advertisements == everywhere
+    assert node_policy(Snapshot(), "node-1", ()).advertisements == ()
+
+
+def test_the_addresses_of_each_uplink() -> None:
+    links = (("10.1.1.1", "fd00:1:1::1"), ("10.1.2.1", "fd00:1:2::1"))
+    assert node_policy(dual_tor(), "node-1", ()).links == links
+    assert node_policy(dual_tor(), "node-9", ()).links == ()
+
+
+def reading(folder: Path, story: Callable[[Store, ViewReader], Coroutine[Any, Any, None]]) -> None:
+    async def work() -> None:
+        store = SqliteStore(folder / "store.db")
+        for resource in dual_tor():
+            await put(store, resource)
+        await story(store, ViewReader(store, "node-1"))
+        await store.close()
+
+    asyncio.run(work())
+
+
+def test_where_only_blocks_changed_nothing_is_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[Snapshot] = []
+
+    class Counting(Compiler):
+        def plan(self, snapshot: Snapshot) -> Any:
+            compiled.append(snapshot)
+            return super().plan(snapshot)
+
+    monkeypatch.setattr(node_view, "Compiler", Counting)
+
+    async def story(store: Store, reader: ViewReader) -> None:
+        first = await reader.read()
+        await put(store, affinity("node-1", "10.244.0.0/26", "confirmed"))
+        second = await reader.read()
+        assert (first.blocks, second.blocks) == ((), ("10.244.0.0/26",))
+        assert second.plan is first.plan
+        assert len(compiled) == 1
+        await store.delete("Node", "node-2")
+        await reader.read()
+        assert len(compiled) == 2
+        document = (await store.get("Node", "node-1")).document
+        await store.update("Node", "node-1", {**document, "metadata": {"name": "node-1", "labels": {"rack": "none"}}})
+        assert (await reader.read()).plan != first.plan
+
+    reading(tmp_path, story)
+
+
+def test_while_something_cannot_be_read_the_last_policy_stays_in_force_with_the_plan(tmp_path: Path) -> None:
+    async def story(store: Store, reader: ViewReader) -> None:
+        await put(store, configuration("default", **DEFAULT))
+        first = await reader.read()
+        assert first.policy.advertisements != ()
+        await store.update(
+            "BGPConfiguration",
+            "default",
+            {"apiVersion": "v9", "kind": "BGPConfiguration", "metadata": {"name": "default"}},
+        )
+        second = await reader.read()
+        assert (second.plan, second.policy) == (first.plan, first.policy)
+        assert second.problems != ()
+        await store.delete("BGPConfiguration", "default")
+        assert (await reader.read()).policy.advertisements == ()
+
+    reading(tmp_path, story)

@@ -8,6 +8,7 @@ from typing import cast
 
 import pytest
 
+from bgp_speaker.announcements import desired_announcements
 from bgp_speaker.exabgp_channel import Disconnected
 from bgp_speaker.exabgp_driver import ExaBGP
 from bgp_speaker.exabgp_neighbors import NeighborState
@@ -104,7 +105,8 @@ class Story:
 
     async def announce(self) -> list[str]:
         exabgp = cast(ExaBGP, self.exabgp)
-        return await self.announcer.announce(exabgp, self.plan, self.blocks, list(self.up))
+        everything = desired_announcements(self.plan, self.blocks)
+        return await self.announcer.announce(exabgp, everything, self.plan.sessions, list(self.up))
 
     async def tell(self) -> list[str]:
         """One run; the lines that came of it."""

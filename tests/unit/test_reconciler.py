@@ -148,3 +148,49 @@ def test_a_pause_lies_between_two_runs() -> None:
         assert [b - a >= 0.02 for a, b in pairwise(times)] == [True, True]
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize(("pause", "rested"), [(0.01, True), (0.0, False)])
+def test_after_a_long_run_it_rests_as_long_where_it_pauses_at_all(pause: float, rested: bool) -> None:
+    async def check() -> None:
+        spans: list[tuple[float, float]] = []
+        done = asyncio.Event()
+        clock = asyncio.get_running_loop().time
+
+        async def work() -> None:
+            began = clock()
+            await asyncio.sleep(0.05)
+            spans.append((began, clock()))
+            loop.trigger()
+            if len(spans) == 3:
+                done.set()
+
+        loop = Reconciler("x", work, print, pause=pause)
+        loop.trigger()
+        await run_until(loop, done)
+        assert [b[0] - a[1] >= 0.05 for a, b in pairwise(spans)] == [rested, rested]
+
+    asyncio.run(check())
+
+
+def test_the_time_until_a_fault_has_healed_is_no_reason_to_rest() -> None:
+    async def check() -> None:
+        times: list[float] = []
+        done = asyncio.Event()
+        clock = asyncio.get_running_loop().time
+
+        async def work() -> None:
+            times.append(clock())
+            if len(times) == 1:
+                await asyncio.sleep(0.2)
+                raise OSError("away")
+            loop.trigger()
+            if len(times) == 3:
+                done.set()
+
+        loop = Reconciler("x", work, lambda _: None, pause=0.001)
+        loop.trigger()
+        await run_until(loop, done)
+        assert times[2] - times[1] < 0.1
+
+    asyncio.run(check())

@@ -20,10 +20,11 @@ def row(
     received: int = 0,
     refused: int = 0,
     announced: int = 0,
+    note: str = "",
 ) -> PeerStatus:
     why = {} if omitted is None else {session.name: omitted}
     peer = session.peer_address
-    (found,) = table.status([session], why, {peer: received}, {peer: refused}, {peer: announced})
+    (found,) = table.status([session], why, {peer: received}, {peer: refused}, {peer: announced}, {session.name: note})
     return found
 
 
@@ -88,3 +89,12 @@ def test_a_session_that_was_left_out_has_nothing_of_the_one_with_its_address() -
     found = row(table, omitted="its password is not known", received=10, refused=1, announced=2)
     assert (found.state, found.reason) == ("Idle", "its password is not known")
     assert (found.received, found.accepted, found.announced) == (0, 0, 0)
+
+
+def test_a_note_is_told_of_a_session_that_is_up_and_beside_why_one_is_down() -> None:
+    table = SessionTable()
+    table.set_state(PEER, True, "", 1.0)
+    assert row(table, note="BGPFilter/x is missing").reason == "BGPFilter/x is missing"
+    table.set_state(PEER, False, "closed", 2.0)
+    assert row(table, note="BGPFilter/x is missing").reason == "closed; BGPFilter/x is missing"
+    assert row(table, omitted="its password is not known", note="x").reason == "its password is not known"
