@@ -43,7 +43,9 @@ crds: $(STAMP)
 
 test: setup check
 	@echo "== tests: units, then real daemons in network namespaces"
-	@$(SUDO) $(BIN)/pytest -p no:cacheprovider tests
+	@$(SUDO) $(BIN)/pytest -p no:cacheprovider -n 2 tests/unit
+	@$(SUDO) $(BIN)/pytest -p no:cacheprovider tests/interop tests/lab
 
 bench: setup
+	@$(BIN)/python bench/plan.py
 	@$(SUDO) $(BIN)/python bench/lab.py

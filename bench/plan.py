@@ -19,12 +19,16 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
-from bench.fabric_sample import fabric
-from bench.figures import Figure, table, to_json
-from peering.compile import Compiler
-from peering.session import Plan, Session
-from peering.snapshot import Snapshot
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bench.fabric_sample import fabric  # noqa: E402
+from bench.figures import Figure, table, to_json  # noqa: E402
+from peering.compile import Compiler  # noqa: E402
+from peering.session import Plan, Session  # noqa: E402
+from peering.snapshot import Snapshot  # noqa: E402
 
 _MIB = 1024
 
@@ -57,7 +61,7 @@ def _arguments() -> argparse.Namespace:
 
 def _run(arguments: list[str]) -> dict[str, float]:
     """One run in a process of its own: memory is not given back, and caches are not warm."""
-    command = [sys.executable, "-m", "bench.plan", "--child", *arguments]
+    command = [sys.executable, __file__, "--child", *arguments]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return found
 

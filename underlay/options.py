@@ -16,7 +16,9 @@ StoreOption = Annotated[
 ]
 FilesOption = Annotated[
     list[Path] | None,
-    typer.Option("--file", "-f", help="Manifests: a file or folder; may be repeated.", metavar="PATH"),
+    typer.Option(
+        "--file", "-f", help="Manifests: a file, a folder or - for standard input; may be repeated.", metavar="PATH"
+    ),
 ]
 OutputOption = Annotated[Format, typer.Option("--output", "-o", help="table, json or yaml.")]
 NodeOption = Annotated[str | None, typer.Option("--node", help="Only this node.")]

@@ -102,6 +102,7 @@ GRAPH_CHECKS: tuple[Callable[[View], Problems], ...] = (
     reflection.shared_cluster_id,
     reflection.single_reflector,
     reflection.unreachable_next_hop,
+    speaker.reflecting_nodes,
 )
 
 

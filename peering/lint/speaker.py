@@ -1,4 +1,7 @@
-"""Sessions that are planned and rendered, and that the node's speaker cannot speak: ExaBGP needs the peer's address."""
+"""What is planned, and what the node's speaker cannot do.
+
+ExaBGP needs the address of its peer, and the speaker announces the node's own routes: it passes on nobody else's.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from peering.lint.references import Declared
+from peering.lint.view import View
 from peering.problems import Problem
 from peering.resource import Resource
 from peering.resources.bgp_peer import BGPPeerSpec
@@ -26,3 +30,13 @@ def link_local_peer(resource: Resource, declared: Declared) -> Iterator[Problem]
         message = f"the session with {spec.peer_ip} stays down: the speaker cannot tell the interface of that address"
         hint = "use another address of the peer"
         yield Problem("warning", "speaker-cannot", resource.ref, "spec.peerIP", message, hint)
+
+
+def reflecting_nodes(view: View) -> Iterator[Problem]:
+    """Calico's reflector nodes: their sessions come up, and nothing is reflected."""
+    for name, node in view.nodes.items():
+        clients = sum(session.rr_client for session in node.speaker.sessions)
+        if clients:
+            message = f"its speaker announces own routes only, and reflects none to its clients ({clients} sessions)"
+            hint = "declare a RouteReflector and let the clients peer with that"
+            yield Problem("warning", "speaker-cannot", node.ref, "spec.bgp.routeReflectorClusterID", message, hint)

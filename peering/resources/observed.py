@@ -13,7 +13,7 @@ RENEWAL_S = 30
 
 
 class PeerStatus(Spec):
-    """One session as the speaker sees it."""
+    """One session as the speaker sees it. `reason` is why it is down, or what is missing while it is up."""
 
     session: str
     """Its name in the plan."""
