@@ -67,7 +67,8 @@ def test_all_attributes_in_canonical_form() -> None:
     )
     assert announce_lines({"FD00::0:2": [announcement]}) == [
         "neighbor fd00::2 announce attributes next-hop fd00::1 local-preference 200 med 0 "
-        "as-path [ 65100 4200000000 ] community [ 65100:7 65535:0 65535:65281 ] large-community [ 65100:1:4294967295 ] nlri fd00:1::/64"
+        "as-path [ 65100 4200000000 ] community [ 65100:7 65535:0 65535:65281 ] large-community [ 65100:1:4294967295 ] "
+        "nlri fd00:1::/64"
     ]
 
 
