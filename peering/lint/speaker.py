@@ -34,7 +34,7 @@ def link_local_peer(resource: Resource, declared: Declared) -> Iterator[Problem]
 
 def reflecting_nodes(view: View) -> Iterator[Problem]:
     """Calico's reflector nodes: their sessions come up, and nothing is reflected."""
-    for name, node in view.nodes.items():
+    for node in view.nodes.values():
         clients = sum(session.rr_client for session in node.speaker.sessions)
         if clients:
             message = f"its speaker announces own routes only, and reflects none to its clients ({clients} sessions)"
