@@ -13,7 +13,7 @@ import traceback
 import typer
 
 from peering.store.protocol import StoreError
-from underlay import declaring, inspecting, lab_commands, planning, processes
+from underlay import asking, declaring, inspecting, lab_commands, planning, processes
 from underlay.output import Refused, errors, print_problems
 
 app = typer.Typer(
@@ -24,7 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (declaring, planning, processes, inspecting):
+for module in (declaring, planning, asking, processes, inspecting):
     module.register(app)
 app.add_typer(inspecting.ipam, name="ipam")
 app.add_typer(lab_commands.lab, name="lab")
