@@ -62,6 +62,10 @@ class Compiler:
 
     def graph(self, snapshot: Snapshot) -> tuple[Graph, list[Problem]]:
         """The graph before it is judged, and what went wrong while it was made."""
+        with no_collections():
+            return self._graph(snapshot)
+
+    def _graph(self, snapshot: Snapshot) -> tuple[Graph, list[Problem]]:
         problems: list[Problem] = []
         index = NodeIndex(snapshot.all("Node"))
         racks = rack_views(snapshot, self._memo, problems)
