@@ -1,0 +1,104 @@
+"""The paths to every prefix of one address family, and which prefixes changed since the last batch.
+
+A prefix with one path holds the route itself, one with more a tuple with the best first: nearly every prefix has one
+path, and an object for each would be most of the memory. `changed` keeps what the prefix was when the last batch was
+made, so that a batch knows whom to tell what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reflector.rib.route import Key, Route, Source
+from reflector.rib.selection import ranked
+
+Paths = Route | tuple[Route, ...] | None
+
+
+def best_of(paths: Paths) -> Route | None:
+    """The best of what a prefix has."""
+    return paths if paths is None or paths.__class__ is Route else paths[0]  # type: ignore[index]
+
+
+def all_of(paths: Paths) -> tuple[Route, ...]:
+    """Everything that a prefix has, best first."""
+    if paths is None:
+        return ()
+    return (paths,) if isinstance(paths, Route) else paths
+
+
+class AdjRibIn:
+    """What one source has announced of one family: by prefix, or by prefix and path identifier (RFC 7911)."""
+
+    __slots__ = ("routes", "source")
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.routes: dict[Key, Route] = {}
+
+    def __len__(self) -> int:
+        return len(self.routes)
+
+
+class Table:
+    """One address family. Methods take whole lists: that is how prefixes come."""
+
+    def __init__(self) -> None:
+        self.paths: dict[Key, Route | tuple[Route, ...]] = {}
+        self.changed: dict[Key, Paths] = {}
+
+    def announce(self, adj: AdjRibIn, keys: Iterable[Key], route: Route) -> None:
+        """The source announces these prefixes with this route, in place of what it announced before."""
+        routes, paths, changed = adj.routes, self.paths, self.changed
+        for key in keys:
+            old = routes.get(key)
+            if old is route:
+                continue
+            routes[key] = route
+            known = paths.get(key)
+            if known is None or known is old:
+                if key not in changed:
+                    changed[key] = known
+                paths[key] = route
+            else:
+                self._replace(key, known, old, route)
+
+    def withdraw(self, adj: AdjRibIn, keys: Iterable[Key]) -> None:
+        """The source withdraws these prefixes; those that it never announced are passed over."""
+        routes, paths, changed = adj.routes, self.paths, self.changed
+        for key in keys:
+            old = routes.pop(key, None)
+            if old is None:
+                continue
+            known = paths[key]
+            if known is old:
+                if key not in changed:
+                    changed[key] = known
+                del paths[key]
+            else:
+                self._replace(key, known, old, None)
+
+    def withdraw_all(self, adj: AdjRibIn) -> None:
+        """The source is gone."""
+        self.withdraw(adj, list(adj.routes))
+
+    def take_changes(self) -> dict[Key, Paths]:
+        """What changed since the last call: prefix to what it was then."""
+        taken, self.changed = self.changed, {}
+        return taken
+
+    def _replace(self, key: Key, known: Route | tuple[Route, ...], old: Route | None, new: Route | None) -> None:
+        before = all_of(known)
+        after = [route for route in before if route is not old]
+        if new is not None:
+            after.append(new)
+        order = ranked(after)
+        if order == before:
+            return
+        self.changed.setdefault(key, known)
+        if len(order) == 1:
+            self.paths[key] = order[0]
+        elif order:
+            self.paths[key] = order
+        else:
+            del self.paths[key]
