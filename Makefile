@@ -48,4 +48,5 @@ test: setup check
 
 bench: setup
 	@$(BIN)/python bench/plan.py
+	@$(BIN)/python bench/whatif.py
 	@$(SUDO) $(BIN)/python bench/lab.py
