@@ -18,15 +18,15 @@ from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.fabric_sample import fabric  # noqa: E402
-from bench.figures import Figure, table, to_json  # noqa: E402
-from peering.compile import Compiler  # noqa: E402
-from peering.snapshot import Snapshot  # noqa: E402
-from peering.whatif.answers import answer  # noqa: E402
-from peering.whatif.every import every_single_failure  # noqa: E402
-from peering.whatif.fabric import fabric_of  # noqa: E402
-from peering.whatif.failures import Failures  # noqa: E402
-from peering.whatif.ways import Ways  # noqa: E402
+from bench.fabric_sample import fabric
+from bench.figures import Figure, table, to_json
+from peering.compile import Compiler
+from peering.snapshot import Snapshot
+from peering.whatif.answers import answer
+from peering.whatif.every import every_single_failure
+from peering.whatif.fabric import fabric_of
+from peering.whatif.failures import Failures
+from peering.whatif.ways import Ways
 
 T = TypeVar("T")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from peering.graph import Graph
+from peering.memo import no_collections
 from peering.prefixes import Address, Prefix
 from peering.resources.bgp_filter import BGPFilterSpec
 from peering.whatif.links import Links, links_of
@@ -53,6 +54,11 @@ class Fabric:
 
 def fabric_of(graph: Graph) -> Fabric:
     """The fabric that a graph declares."""
+    with no_collections():
+        return _fabric_of(graph)
+
+
+def _fabric_of(graph: Graph) -> Fabric:
     filters = Filters(graph.snapshot.specs("BGPFilter", BGPFilterSpec))
     rule_sets = RuleSets()
     origins = origins_of(graph.snapshot, dict(graph.speakers))

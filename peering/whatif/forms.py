@@ -62,6 +62,7 @@ class Forms:
         self._kinds = kinds
         self._numbers: dict[Hashable, int] = {}
         self._core_ids = tuple(sorted(fabric.routers[name].router_id for name in modules.core))
+        self._core_subnets = {u.subnet for name in modules.core for u in fabric.links.uplinks.get(name, ())}
         self._asns = AsNames(fabric, modules)
         self._looks_at_interfaces = any(map(_has_interface, fabric.filters.specs.values()))
         self._relations = relations_of(fabric, modules.core, self._label)
@@ -157,7 +158,8 @@ class Forms:
         """Which switches that are up the link leads to, and with whom it is shared."""
         ends = [end for pair in uplink.pairs if frame.situation.link_is_up(pair) for end in pair if end != node.id]
         known = frozenset(frame.places.get(end, end) for end in ends)
-        return known, bool(uplink.pairs), uplink.far is None, len(uplink.near), frame.subnets.get(uplink.subnet)
+        shared = uplink.subnet if uplink.subnet in self._core_subnets else frame.subnets.get(uplink.subnet)
+        return known, bool(uplink.pairs), uplink.far is None, len(uplink.near), shared
 
     def _cut_relations(self, node: Router, situation: Situation) -> Hashable:
         """A node that loses single sessions with other nodes is like no other."""

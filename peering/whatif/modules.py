@@ -1,8 +1,8 @@
 """The fabric taken apart: a core, and modules that meet only there.
 
 The *core* are the routers that pass routes on between parts which are otherwise apart: external routers, reflectors,
-nodes that reflect, and switches with a session to a reflector or another switch. A *module* is what still hangs
-together without the core, sessions between nodes not counted: a rack, usually, or a node alone.
+nodes that reflect, and switches with a session or a link to one of these that is ours, or to another switch. A *module*
+is what still hangs together without the core, sessions between nodes not counted: a rack, usually, or a node alone.
 
 A node that does not reflect only speaks of its own prefixes. So for a prefix of one module the other modules are dead
 ends, as long as nothing in them passes it on: leaving some of them out changes nothing in the rest. That is checked
@@ -11,7 +11,7 @@ while routes travel (`Trespass`), not assumed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from peering.prefixes import Prefix
@@ -53,7 +53,7 @@ class Trespass(Exception):
 
 def modules_of(fabric: Fabric) -> Modules:
     """The parts of a fabric."""
-    core = frozenset(router.id for router in fabric.routers.values() if _is_core(router))
+    core = _core(fabric)
     parent = {name: name for name in fabric.routers if name not in core}
     for one, other in _neighbours(fabric, core):
         parent[_root(parent, one)] = _root(parent, other)
@@ -69,10 +69,17 @@ def modules_of(fabric: Fabric) -> Modules:
     return Modules(core, tuple(core_edges), tuple(by_root.values()), of)
 
 
-def _is_core(router: Router) -> bool:
-    if router.kind == "switch":
-        return any(edge.receiver.kind in ("reflector", "switch") for edge in router.out)
-    return router.kind != "node" or router.transit
+def _core(fabric: Fabric) -> frozenset[str]:
+    routers = fabric.routers.values()
+    passing_on = {router.id for router in routers if router.kind != "switch" and router.transit}
+    ours = {name for name in passing_on if fabric.routers[name].kind != "external"}
+    joined = {router.id for router in routers if router.kind == "switch" and any(map(_joins(ours), router.out))}
+    linked = {end for name in ours for pair in fabric.links.pairs.get(name, ()) for end in pair}
+    return frozenset(passing_on | joined | linked)
+
+
+def _joins(ours: set[str]) -> Callable[[Edge], bool]:
+    return lambda edge: edge.receiver.id in ours or edge.receiver.kind == "switch"
 
 
 def _neighbours(fabric: Fabric, core: frozenset[str]) -> Iterable[tuple[str, str]]:

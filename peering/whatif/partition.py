@@ -122,13 +122,12 @@ class Partition:
 
     @cached_property
     def core_state(self) -> Hashable:
-        """What is down in the core. A node of the core may reach it through a module: then everything counts."""
-        failure, routers = self.situation.failure, self.symmetry.fabric.routers
-        if any(edge.pair for node in self.symmetry.core_nodes for edge in node.out):
-            return failure
-        core = [routers[name] for name in self.symmetry.modules.core]
+        """What is down in the core."""
+        core = self.symmetry.modules.core
+        routers = [self.symmetry.fabric.routers[name] for name in core]
         return (
-            frozenset(router.id for router in core if not self.situation.is_up(router)),
-            frozenset(router.id for router in core if self.situation.is_stranded(router)),
+            frozenset(router.id for router in routers if not self.situation.is_up(router)),
+            frozenset(router.id for router in routers if self.situation.is_stranded(router)),
             frozenset(edge for edge in self.symmetry.modules.core_edges if not self.situation.carries(edge)),
+            frozenset(pair for pair in self.situation.failure.links if core.issuperset(pair)),
         )

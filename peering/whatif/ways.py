@@ -120,6 +120,7 @@ class Ways:
         for leaf, node in neighbours.items():
             found["same", leaf] = forwarding.way(node.id, prefix)
         for shape in shapes:
+            found["other", shape.form, None] = Way("no")
             for leaf, nodes in shape.leaves.items():
                 found["other", shape.form, leaf] = forwarding.way(nodes[0].id, prefix)
         for node in partition.core_nodes:
@@ -222,12 +223,12 @@ class WaysNow:
                     yield Target(node, origin, None)
 
     def _sources(self, target: Target) -> set[Source]:
-        """Who can ask for a target."""
+        """Who can ask for a target; also forms without nodes, which the guard is to see."""
         home = target.shape.module if target.shape else None
         found: set[Source] = {("same", leaf) for leaf in _neighbours(target)}
         for form, shapes in self.partition.by_form.items():
             if shapes[0].module is not home or len(shapes) > 1:
-                found.update(("other", form, leaf) for leaf in shapes[0].leaves)
+                found.update(("other", form, leaf) for leaf in (*shapes[0].leaves, None))
         found.update(("core", node.id) for node in self.partition.core_nodes if node is not target.node)
         return found | ({_IN, _OUT} if self._ways.fabric.externals else set())
 
