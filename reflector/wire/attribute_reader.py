@@ -165,8 +165,8 @@ class AttributeReader:
             _tell(faults, Fault(Strength.WITHDRAW, str(broken), UpdateError.MALFORMED_ATTRIBUTE_LIST))
         self._four_octets(decoded)
         missing = None
-        if ORIGIN not in decoded or AS_PATH not in decoded:
-            missing = _missing(AS_PATH if ORIGIN in decoded else ORIGIN)
+        if ORIGIN not in seen or AS_PATH not in seen:
+            missing = _missing(AS_PATH if ORIGIN in seen else ORIGIN)
         return Reading(decoded, canonical, tuple(faults), missing)
 
     def _attribute(self, code: int, flags: int, value: bytes) -> Any:

@@ -122,6 +122,13 @@ def test_canonical_form() -> None:
     )
 
 
+@pytest.mark.parametrize(("size", "head"), [(255, "e063ff"), (256, "f0630100"), (65000, "f063fde8")])
+def test_the_length_has_two_bytes_where_it_must(size: int, head: str) -> None:
+    for extended in (False, True):
+        block = block_of(attribute(99, bytes(size), 0xC0, extended=extended) + ORIGIN + AS_PATH)
+        assert block.raw == ORIGIN + AS_PATH + bytes.fromhex(head) + bytes(size)
+
+
 def test_the_same_attributes_are_the_same_block() -> None:
     cache = AttributeCache(external=False)
     first = block_of(ORIGIN + AS_PATH + NEXT_HOP + MED, cache)

@@ -6,12 +6,22 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
+from exabgp.bgp.message.notification import Notification as Exabgp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reflector.wire import framing
 from reflector.wire.capabilities import AddPath, Capabilities, GracefulRestart, LongLived
-from reflector.wire.errors import Cease, ErrorCode, ResetSession
+from reflector.wire.errors import (
+    Cease,
+    ErrorCode,
+    FsmError,
+    HeaderError,
+    OpenError,
+    RefreshError,
+    ResetSession,
+    UpdateError,
+)
 from reflector.wire.framing import Framer, encode_message
 from reflector.wire.notification import Notification, decode_notification, shutdown
 from reflector.wire.open_message import OpenMessage, decode_open
@@ -225,6 +235,8 @@ BAD_HEADERS = {
     "too long": ("ff" * 16 + "1001 02", "1/2 1001"),
     "a long OPEN": ("ff" * 16 + "1001 01", "1/2 1001"),
     "unknown type": ("ff" * 16 + "0013 06", "1/3 06"),
+    "unknown type, as long as can be": ("ff" * 16 + "1000 06", "1/3 06"),
+    "unknown type, too long": ("ff" * 16 + "1001 06", "1/2 1001"),
     "type 0": ("ff" * 16 + "0013 00", "1/3 00"),
     "short OPEN": ("ff" * 16 + "001c 01", "1/2 001c"),
     "short UPDATE": ("ff" * 16 + "0016 02", "1/2 0016"),
@@ -294,6 +306,28 @@ def test_reasons_of_a_shutdown() -> None:
 )
 def test_names_of_notifications(notification: Notification, name: str) -> None:
     assert notification.name == name
+
+
+SUBCODES = {
+    1: HeaderError,
+    2: OpenError,
+    3: UpdateError,
+    5: FsmError,
+    6: Cease,
+    7: RefreshError,
+}
+#: (code, subcode) that ExaBGP has no word for: RFC 9234, 8538, 9384.
+UNKNOWN_TO_EXABGP = {(2, 11), (6, 9), (6, 10)}
+
+
+def test_numbers_of_errors_are_those_that_exabgp_knows() -> None:
+    """First words compared: theirs are the RFCs' titles, ours their shorter names."""
+    ours = {(code, int(member)): member.name for code, names in SUBCODES.items() for member in names}
+    for key, name in ours.items():
+        if key not in UNKNOWN_TO_EXABGP:
+            theirs = Exabgp._str_subcode[key].lower().replace("-", "").replace("_", " ")
+            shared = [word for word in name.lower().split("_") if word in theirs]
+            assert shared, f"{key}: {name} | {theirs}"
 
 
 def test_a_notification_never_raises() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reflector.wire.families import FAMILIES, Family
+from reflector.wire.families import FAMILIES, FAMILY_BY_NAME, Family
 from reflector.wire.nlri import MalformedNlri, prefix_text
 from tests.unit.reflector.wire_messages import EVPN, V4, V6, VPN4, prefixes
 
@@ -87,7 +87,7 @@ OPAQUE = {
     "ipv4-vpn": ["70 03e810 0000fde800000001 0a0000", "58 800000 0000fde800000001"],
     "ipv6-vpn": ["98 039e10 00000c8f22c6db3d fd000000 00000000"],
     "ipv4-multicast-vpn": ["70 03e811 0000fde800000001 0a0000"],
-    "ipv4-flowspec": ["05 01180a0102", "00", "f0f1" + "03" * 241],
+    "ipv4-flowspec": ["05 01180a0102", "00", "f0f1" + "03" * 241, "f1f2" + "03" * 498],
     "ipv6-flowspec-vpn": ["0b 0000fde800000001 038106"],
     "l2vpn-vpls": ["0011 0001c0a8c901007b000500010008029ce1", "0000"],
     "l2vpn-evpn": ["0111 0000000000000001aabbccddeeff001122", "0300", "ff02 abcd"],
@@ -116,6 +116,74 @@ def test_opaque_nlri_are_cut_and_kept(name: str, path_ids: bool) -> None:
 def test_too_short_for_a_label_or_a_distinguisher(name: str, field: str) -> None:
     family = next(family for family, row in FAMILIES.items() if row.name == name)
     assert _split(family, bytes.fromhex(field)) is None
+
+
+#: Label stacks as in RFC 3107: more labels than one, where the length is too much for one.
+STACKS = [
+    ("ipv4-labelled-unicast", "50 000010 000021 0a010203", "200a010203"),
+    ("ipv4-labelled-unicast", "68 000010 000020 000031 0a010203", "200a010203"),
+    ("ipv4-labelled-unicast", "4f 000010 000021 0a0102ff", "1f0a0102fe"),
+    ("ipv6-labelled-unicast", "b0 000010 000021" + "fd" * 16, "80" + "fd" * 16),
+    ("ipv4-vpn", "90 000010 000021 0000fde800000001 0a010203", "600000fde8000000010a010203"),
+    ("ipv6-vpn", "f0 000010 000021 0000fde800000001" + "fd" * 16, "c00000fde800000001" + "fd" * 16),
+    # One label, marked or not, is one label as long as the rest is a prefix.
+    ("ipv4-labelled-unicast", "38 000020 0a010203", "200a010203"),
+    ("ipv4-labelled-unicast", "30 000010 000021", "18000021"),
+]
+
+
+@pytest.mark.parametrize(("name", "nlri", "key"), STACKS)
+def test_labels_are_told_from_the_prefix_by_the_length(name: str, nlri: str, key: str) -> None:
+    family = FAMILY_BY_NAME[name]
+    row = FAMILIES[family]
+    assert _split(family, bytes.fromhex(nlri) * 2) == [bytes.fromhex(nlri)] * 2
+    assert row.route_key is not None
+    assert row.route_key(bytes.fromhex(nlri)).hex() == key
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    [
+        (f"ipv{v}-{n}", b + d + 24)
+        for v, b in ((4, 32), (6, 128))
+        for n, d in (("labelled-unicast", 0), ("vpn", 64), ("multicast-vpn", 64))
+    ],
+)
+def test_a_labelled_prefix_is_no_longer_than_an_address(name: str, bits: int) -> None:
+    family = FAMILY_BY_NAME[name]
+    for length, fits in ((bits, True), (bits + 1, False), (bits + 8, False)):
+        nlri = bytes((length,)) + b"\0\0\1" + bytes((length + 7) // 8 - 3)
+        assert (_split(family, nlri) == [nlri]) is fits
+
+
+@pytest.mark.parametrize(
+    ("nlri", "key"),
+    [
+        (
+            "0119 1111111111111111 00112233445566778899 00000007 000651",
+            "01 1111111111111111 00112233445566778899 00000007",
+        ),
+        (
+            "0225 1111111111111111 00112233445566778899 00000007 30 aabbccddeeff 20 0a000001 000651",
+            "02 1111111111111111 00000007 30 aabbccddeeff 20 0a000001",
+        ),
+        (
+            "0522 1111111111111111 00112233445566778899 00000007 18 0a010200 0b000001 000651",
+            "05 1111111111111111 00000007 18 0a010200",
+        ),
+        (
+            "053a 1111111111111111 00112233445566778899 00000007 40" + "fd" * 16 + "fe" * 16 + "000651",
+            "05 1111111111111111 00000007 40" + "fd" * 16,
+        ),
+        ("0922" + "11" * 34, "0922" + "11" * 34),
+        ("0219" + "11" * 25, "0219" + "11" * 25),
+    ],
+    ids=["segment", "MAC", "IPv4 prefix", "IPv6 prefix", "a type that is not known", "too short for a MAC"],
+)
+def test_keys_of_evpn(nlri: str, key: str) -> None:
+    route_key = FAMILIES[EVPN].route_key
+    assert route_key is not None
+    assert route_key(bytes.fromhex(nlri)) == bytes.fromhex(key)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from tests.unit.reflector.wire_messages import (
 KEPT, GONE, WITHDRAWN = "kept", "gone", "withdrawn"
 BASE = ORIGIN + AS_PATH + NEXT_HOP
 MP_BASE = ORIGIN + AS_PATH
+LINK_LOCAL = b"\xfe\x80" + bytes(14)
 COMMUNITY = attribute(8, bytes.fromhex("fde80001"), 0xC0)
 
 
@@ -233,7 +234,7 @@ MULTIPROTOCOL = [
     _same("IPv6", MP_BASE + reach(V6, IPV6_NEXT_HOP, PREFIX6), KEPT, b""),
     _same(
         "IPv6 with a link-local next hop",
-        MP_BASE + reach(V6, IPV6_NEXT_HOP + b"\xfe\x80" + bytes(14), PREFIX6),
+        MP_BASE + reach(V6, IPV6_NEXT_HOP + LINK_LOCAL, PREFIX6),
         KEPT,
         b"",
     ),
@@ -244,11 +245,17 @@ MULTIPROTOCOL = [
     _same("no ORIGIN", AS_PATH + reach(V6, IPV6_NEXT_HOP, PREFIX6), WITHDRAWN, b""),
     _same("malformed COMMUNITIES", MP_BASE + reach(V6, IPV6_NEXT_HOP, PREFIX6) + b"\xc0\x08\0", WITHDRAWN, b""),
     # next hops that cannot be
+    _same(
+        "next hop ::1 and a link-local one",
+        MP_BASE + reach(V6, bytes(15) + b"\1" + LINK_LOCAL, PREFIX6),
+        WITHDRAWN,
+        b"",
+    ),
+    _same("next hop :: twice", MP_BASE + reach(V6, bytes(32), PREFIX6), WITHDRAWN, b""),
+    _same("next hop of an IPv4 address", MP_BASE + reach(V6, bytes(10) + b"\xff\xff\x0a\0\0\1", PREFIX6), KEPT, b""),
     _same("next hop ::", MP_BASE + reach(V6, bytes(16), PREFIX6), WITHDRAWN, b""),
     _same("next hop ::1", MP_BASE + reach(V6, bytes(15) + b"\1", PREFIX6), WITHDRAWN, b""),
-    _same(
-        "next hop :: and a link-local one", MP_BASE + reach(V6, bytes(16) + b"\xfe\x80" + bytes(14), PREFIX6), KEPT, b""
-    ),
+    _same("next hop :: and a link-local one", MP_BASE + reach(V6, bytes(16) + LINK_LOCAL, PREFIX6), KEPT, b""),
     _same("next hop multicast", MP_BASE + reach(V6, b"\xff" + bytes(15), PREFIX6), WITHDRAWN, b""),
     _same("next hop 0.0.0.0 in MP_REACH_NLRI", MP_BASE + reach(V4, bytes(4), PREFIX), WITHDRAWN, b""),
     _same("IPv4 over IPv6, not negotiated", MP_BASE + reach(V4, IPV6_NEXT_HOP, PREFIX), WITHDRAWN, b""),
@@ -288,6 +295,7 @@ MULTIPROTOCOL = [
 WITHOUT_NLRI = [
     _same("good attributes", BASE, KEPT, b""),
     _same("no ORIGIN", AS_PATH, KEPT, b""),
+    _same("MP_REACH_NLRI without NLRI", MP_BASE + reach(V6, IPV6_NEXT_HOP, b""), KEPT, b""),
     _same("NEXT_HOP 0.0.0.0: not malformed", _next_hop("00000000"), KEPT, b""),
     _same("ATOMIC_AGGREGATE of 1 byte", _plus(6, "00", 0x40), GONE, b""),
     Rule("LOCAL_PREF of 3 bytes", _plus(5, "000064", 0x40), "reset 3/5", GONE, b""),
@@ -395,6 +403,31 @@ def test_faults_say_what_is_wrong() -> None:
     assert [fault.text for fault in found.faults] == ["attribute 8 is longer than the field it is in"]
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("0501 0000fde8", "a path segment of type 5"),
+        ("0200", "a path segment without AS numbers"),
+        ("0202 0000fde8", "a path segment of 2 AS numbers that does not fit"),
+        ("0201 00000000", "AS 0 in the path"),
+    ],
+)
+def test_faults_of_a_path(path: str, text: str) -> None:
+    assert [fault.text for fault in decoded(update(_path(path), PREFIX)).faults] == [f"AS_PATH: {text}"]
+
+
+@pytest.mark.parametrize(
+    ("nlri", "text"),
+    [
+        ("21 0a00000000", "a prefix length of 33, of at most 32"),
+        ("18 0a01", "a prefix that is longer than its field"),
+    ],
+)
+def test_reasons_of_broken_prefixes(nlri: str, text: str) -> None:
+    with pytest.raises(ResetSession, match=text):
+        decoded(update(BASE, bytes.fromhex(nlri)))
+
+
 OWN = frozenset((bytes((10, 0, 0, 1)), IPV6_NEXT_HOP))
 
 
@@ -403,7 +436,7 @@ OWN = frozenset((bytes((10, 0, 0, 1)), IPV6_NEXT_HOP))
     [
         update(BASE, PREFIX),
         update(MP_BASE + reach(V6, IPV6_NEXT_HOP, PREFIX6)),
-        update(MP_BASE + reach(V6, IPV6_NEXT_HOP + b"\xfe\x80" + bytes(14), PREFIX6)),
+        update(MP_BASE + reach(V6, IPV6_NEXT_HOP + LINK_LOCAL, PREFIX6)),
         update(MP_BASE + reach(V4, NEXT_HOP[3:], PREFIX)),
     ],
 )
