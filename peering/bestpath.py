@@ -1,10 +1,10 @@
 """Best path and multipath: an ordered list of named steps that keeps the reason.
 
 The steps are those of RFC 4271, 9.1.2.2, with LOCAL_PREF before them (9.1.1) and the reflection rules of
-RFC 4456, 9 between the last two. MED (step c) is only compared between paths from the same neighbouring AS,
-so it is no sort key: comparing pairwise would make the winner depend on the order of arrival. Paths are first
-grouped by neighbouring AS and the losers of each group taken out, then the groups meet; that is what FRR and
-BIRD call deterministic MED.
+RFC 4456, 9 between the last two. Before all of them, a long-lived stale path loses to any other (RFC 9494, 4.3).
+MED (step c) is only compared between paths from the same neighbouring AS, so it is no sort key: comparing pairwise
+would make the winner depend on the order of arrival. Paths are first grouped by neighbouring AS and the losers of each
+group taken out, then the groups meet; that is what FRR and BIRD call deterministic MED.
 
 Interior cost is not compared: every next hop of a speaker is a neighbour on a link. The oldest-path rule is
 left out: it would make two nodes with the same paths choose differently.
@@ -22,7 +22,10 @@ ORIGINS = {"igp": 0, "egp": 1, "incomplete": 2}
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One way to a prefix. Addresses are packed; `as_path` is flattened, an AS_SET counts as one hop."""
+    """One way to a prefix. Addresses are packed; `as_path` is flattened, an AS_SET counts as one hop.
+
+    `stale`: it has the community LLGR_STALE.
+    """
 
     peer: Address
     next_hop: Address
@@ -34,6 +37,7 @@ class Path:
     med: int = 0
     router_id: int = 0
     cluster_list_length: int = 0
+    stale: bool = False
 
     @property
     def neighbour_as(self) -> int:
@@ -45,6 +49,7 @@ Step = Callable[[Path], object]
 
 #: Named steps in order; the smallest key wins. MED is not among them, see above.
 _BEFORE_MED: tuple[tuple[str, Step], ...] = (
+    ("long-lived stale", lambda p: p.stale),
     ("local preference", lambda p: -p.local_preference),
     ("AS path length", lambda p: p.as_path_length),
     ("origin", lambda p: p.origin),

@@ -3,116 +3,183 @@
 The bytes of one source lie together: its slice. A peer is sent everything but its own slice (it knows its own routes;
 RFC 4456 would allow sending them back, and it would be waste). When the best path of a prefix moves from source A to
 source B, A finds the new path in B's slice; B, which held A's path and does not see its own slice, must be told to
-withdraw it: those few prefixes travel as extra bytes to B alone.
+withdraw it: those few prefixes travel as extra bytes to B alone. With several paths per prefix nothing moves: a path's
+identifier belongs to one source.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
+from reflector.log.shape import Change, Nlri, Shape, Slot
 from reflector.rib.route import Key, Route, Source
+from reflector.rib.table import Table
 
 View = memoryview
+Told = tuple[bytes, bytes]
+"""(next hop, attributes without it) as a group is told a route."""
 
-#: (family-specific) UPDATE messages for withdrawn keys and for announced ones by (next hop, attribute bytes).
-Encode = Callable[[Iterable[Key], Iterable[tuple[bytes, bytes, Iterable[Key]]]], list[bytes]]
-#: (next hop, attribute bytes) as this group is told a route, or None when it is not.
-Export = Callable[[Route], "tuple[bytes, bytes] | None"]
-Change = tuple[Key, "Route | None", "Route | None"]
-"""(prefix, the best path that the group was told of, the best path now)."""
+#: UPDATE messages of one family for withdrawn NLRI and for announced ones by (next hop, attributes).
+Encode = Callable[[Iterable[Nlri], Iterable[tuple[bytes, bytes, Iterable[Nlri]]]], list[bytes]]
+
+
+class Export(Protocol):
+    """What a group is told of a route; None: nothing."""
+
+    @property
+    def by_prefix(self) -> bool:
+        """Whether the answer depends on the prefix."""
+
+    def decide(self, route: Route, key: Key) -> Told | None:
+        """Of one prefix."""
+
+    def partition(self, route: Route, keys: list[Key]) -> list[tuple[Told | None, list[Key]]]:
+        """Of many prefixes with the same route: the answers, and the prefixes they are for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`views` is what a peer without a slice gets; `parts` by source is what that source gets."""
+    """`whole` is what a peer without a slice gets; `bounds` and `extras` say what is different for a source."""
 
-    views: tuple[View, ...]
-    parts: Mapping[Source, tuple[View, ...]]
-    size: int
+    whole: View
+    bounds: Mapping[Source, tuple[int, int]] = field(default_factory=dict)
+    extras: Mapping[Source, bytes] = field(default_factory=dict)
 
-    def for_source(self, source: Source | None) -> tuple[View, ...]:
-        """The bytes for the peer that is `source`."""
-        return self.views if source is None else self.parts.get(source, self.views)
+    @property
+    def size(self) -> int:
+        return len(self.whole)
+
+    def for_source(self, source: Source | None) -> list[View]:
+        """The bytes for the peer that is `source`: at most three pieces, each of whole messages."""
+        bounds = self.bounds.get(source)  # type: ignore[arg-type]  # None is nobody's key
+        if bounds is None:
+            return [self.whole]
+        start, end = bounds
+        found = [self.whole[:start]] if start else []
+        if end < len(self.whole):
+            found.append(self.whole[end:])
+        extra = self.extras.get(source)  # type: ignore[arg-type]
+        if extra:
+            found.append(memoryview(extra))
+        return found
 
 
-def encode_batch(changes: Iterable[Change], export: Export, encode: Encode) -> Batch | None:
+class Language:
+    """How a group is told things: what of a route, under which slots, in which bytes."""
+
+    def __init__(self, export: Export, encode: Encode, shape: Shape) -> None:
+        self.export = export
+        self.encode = encode
+        self.shape = shape
+
+    def told(self, slot: Slot, route: Route) -> Told | None:
+        return self.export.decide(route, self.shape.prefix(slot))
+
+    def announcements(self, route: Route, slots: list[Slot]) -> Iterator[tuple[bytes, bytes, list[Nlri]]]:
+        """What is said of slots with the same route."""
+        export, shape = self.export, self.shape
+        if shape.plain:
+            for told, some in export.partition(route, slots):
+                if told is not None:
+                    yield *told, some
+            return
+        groups: dict[Told, list[Nlri]] = defaultdict(list)
+        for slot in slots:
+            one = export.decide(route, shape.prefix(slot))
+            if one is not None:
+                groups[one].append(shape.nlri(slot, route))
+        for told_as, nlri in groups.items():
+            yield *told_as, nlri
+
+
+def encode_batch(changes: Iterable[Change], language: Language) -> Batch | None:
     """The batch of these changes; None when nobody has to be told anything."""
-    announced: dict[Source, dict[Route, list[Key]]] = {}
-    withdrawn: dict[Source, list[Key]] = {}
-    extras: dict[Source, list[Key]] = {}
-    exported: dict[Route, tuple[bytes, bytes] | None] = {}
-    for key, before, now in changes:
-        if now is before:
+    by_route: dict[Route, list[Slot]] = defaultdict(list)
+    withdrawn: dict[Source, list[Nlri]] = {}
+    extras: dict[Source, list[Nlri]] = {}
+    for slot, before, now in changes:
+        if before is now:
             continue
-        if now is not None and _told(now, exported, export):
-            announced.setdefault(now.source, {}).setdefault(now, []).append(key)
-            if before is not None and before.source is not now.source and _told(before, exported, export):
-                extras.setdefault(now.source, []).append(key)
-        elif before is not None and _told(before, exported, export):
-            withdrawn.setdefault(before.source, []).append(key)
-    return _batch(announced, withdrawn, extras, exported, encode)
+        if before is None or language.told(slot, before) is None:
+            if now is not None:
+                by_route[now].append(slot)
+        elif now is None or language.told(slot, now) is None:
+            withdrawn.setdefault(before.source, []).append(language.shape.nlri(slot, before))
+        else:
+            by_route[now].append(slot)
+            if before.source is not now.source:
+                extras.setdefault(now.source, []).append(language.shape.nlri(slot, before))
+    return _joined(withdrawn, _by_source(by_route, language), extras, language.encode)
 
 
-def _told(route: Route, exported: dict[Route, tuple[bytes, bytes] | None], export: Export) -> bool:
-    if route not in exported:
-        exported[route] = export(route)
-    return exported[route] is not None
+def _by_source(
+    by_route: Mapping[Route, list[Slot]], language: Language
+) -> dict[Source, list[tuple[bytes, bytes, list[Nlri]]]]:
+    announced: dict[Source, list[tuple[bytes, bytes, list[Nlri]]]] = {}
+    for route, slots in by_route.items():
+        announced.setdefault(route.source, []).extend(language.announcements(route, slots))
+    return announced
 
 
-def _batch(
-    announced: Mapping[Source, Mapping[Route, list[Key]]],
-    withdrawn: Mapping[Source, list[Key]],
-    extras: Mapping[Source, list[Key]],
-    exported: Mapping[Route, tuple[bytes, bytes] | None],
+def _joined(
+    withdrawn: Mapping[Source, list[Nlri]],
+    announced: Mapping[Source, list[tuple[bytes, bytes, list[Nlri]]]],
+    extras: Mapping[Source, list[Nlri]],
     encode: Encode,
 ) -> Batch | None:
     messages: list[bytes] = []
     bounds: dict[Source, tuple[int, int]] = {}
     position = 0
     for source in {**withdrawn, **announced}:
-        mine = encode(withdrawn.get(source, ()), list(_groups(announced.get(source, {}), exported)))
+        mine = encode(withdrawn.get(source, ()), announced.get(source, ()))
         size = sum(map(len, mine))
         bounds[source] = (position, position + size)
         messages += mine
         position += size
     if not messages:
         return None
-    whole = memoryview(b"".join(messages))
-    parts = {
-        source: _without(whole, *bounds[source], b"".join(encode(extras[source], ())) if source in extras else b"")
-        for source in bounds
-    }
-    return Batch((whole,), parts, len(whole))
-
-
-def _groups(
-    routes: Mapping[Route, list[Key]], exported: Mapping[Route, tuple[bytes, bytes] | None]
-) -> Iterator[tuple[bytes, bytes, list[Key]]]:
-    for route, keys in routes.items():
-        attributes = exported[route]
-        if attributes is not None:
-            yield (*attributes, keys)
+    more = {source: b"".join(encode(nlri, ())) for source, nlri in extras.items()}
+    return Batch(memoryview(b"".join(messages)), bounds, more)
 
 
 def encode_state(
-    keys: Iterable[tuple[Key, Route | None]], source: Source | None, export: Export, encode: Encode
+    state: Iterable[tuple[Slot, Nlri, Route | None]], source: Source | None, language: Language
 ) -> Batch | None:
-    """What these prefixes are now, for one peer of whom it is not known what it was told of them."""
-    exported: dict[Route, tuple[bytes, bytes] | None] = {}
-    announced: dict[Route, list[Key]] = {}
-    withdrawn: list[Key] = []
-    for key, now in keys:
-        if now is not None and now.source is not source and _told(now, exported, export):
-            announced.setdefault(now, []).append(key)
+    """What these slots are now, for one peer of whom it is not known what it was told of them.
+
+    The NLRI is what is withdrawn where nothing is to be told.
+    """
+    by_route: dict[Route, list[Slot]] = defaultdict(list)
+    withdrawn: list[Nlri] = []
+    for slot, nlri, now in state:
+        if now is not None and now.source is not source and language.told(slot, now) is not None:
+            by_route[now].append(slot)
         else:
-            withdrawn.append(key)
-    whole = memoryview(b"".join(encode(withdrawn, list(_groups(announced, exported)))))
-    return Batch((whole,), {}, len(whole)) if len(whole) else None
+            withdrawn.append(nlri)
+    announced = [group for route, slots in by_route.items() for group in language.announcements(route, slots)]
+    messages = language.encode(withdrawn, announced)
+    return Batch(memoryview(b"".join(messages))) if messages else None
 
 
-def _without(whole: View, start: int, end: int, extra: bytes) -> tuple[View, ...]:
-    found = [view for view in (whole[:start], whole[end:]) if len(view)]
-    if extra:
-        found.append(memoryview(extra))
-    return tuple(found)
+def encode_exchange(table: Table, before: Language, now: Language) -> Batch | None:
+    """What makes one who was told the table in one language one who was told it in the other; shared by all of them.
+
+    Both shapes have the same kind of slots. Nobody's own routes are in it, as in every batch.
+    """
+    by_route: dict[Route, list[Slot]] = defaultdict(list)
+    withdrawn: dict[Source, list[Nlri]] = {}
+    for key, paths in table.paths.items():
+        then, after = before.shape.slots(key, paths), now.shape.slots(key, paths)
+        for slot, route in {**then, **after}.items():
+            was = before.told(slot, route) if slot in then else None
+            told = now.told(slot, route) if slot in after else None
+            if told == was:
+                continue
+            if told is None:
+                withdrawn.setdefault(route.source, []).append(now.shape.nlri(slot, route))
+            else:
+                by_route[route].append(slot)
+    return _joined(withdrawn, _by_source(by_route, now), {}, now.encode)

@@ -2,73 +2,120 @@
 
 Whoever joins or catches up is told the table as of the last batch. Changes that are not published yet must be published
 first: a prefix that changes and changes back before the next batch is in none, and one who saw it in between would be
-left with that.
+left with that. Joiners that come at once are best let in together, behind one batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from weakref import WeakKeyDictionary
 
-from reflector.log.batch import Batch, Encode, Export, encode_batch, encode_state
-from reflector.log.reader import Reader
-from reflector.log.route_log import RING_BYTES, RouteLog
-from reflector.rib.route import Key, Source
-from reflector.rib.table import Paths, Table, best_of
+from reflector.log.batch import Batch, Language, encode_batch, encode_exchange, encode_state
+from reflector.log.outbox import Cursor, Outbox
+from reflector.log.route_log import RING_BYTES, RouteLog, Touched
+from reflector.log.shape import Nlri, Slot
+from reflector.rib.route import Key, Route, Source
+from reflector.rib.table import Paths, Table
 
 
 class UpdateGroup:
-    """`export` says how a route is told to this group, `encode` makes messages its members understand."""
+    """`language` is what its members understand, and are to be told."""
 
-    def __init__(self, table: Table, export: Export, encode: Encode, ring_bytes: int = RING_BYTES) -> None:
+    def __init__(self, table: Table, language: Language, ring_bytes: int = RING_BYTES) -> None:
+        self.language = language
         self._table = table
-        self._export = export
-        self._encode = encode
-        self._log = RouteLog(ring_bytes)
-        self._readers: set[Reader] = set()
+        self._log = RouteLog(self._slowest, ring_bytes)
+        self._members: set[Cursor] = set()
+        self._exchanges: WeakKeyDictionary[UpdateGroup, tuple[tuple[int, int], Batch | None]] = WeakKeyDictionary()
 
     def __len__(self) -> int:
-        return len(self._readers)
+        return len(self._members)
 
-    def join(self, source: Source | None) -> Reader:
+    def join(self, outbox: Outbox, source: Source | None) -> Cursor:
         """A new member: it is told the whole table, then every batch behind it. Raises ValueError, see above."""
-        self._check_published()
-        reader = Reader(self._log, source)
-        snapshot = self._log.snapshot or self._log.keep_snapshot(self._whole())
-        reader.begin(*snapshot)
-        self._readers.add(reader)
-        return reader
+        cursor = Cursor(self._log, source)
+        self._begin(outbox, cursor)
+        self._members.add(cursor)
+        outbox.cursors.append(cursor)
+        return cursor
 
-    def leave(self, reader: Reader) -> None:
-        self._readers.discard(reader)
+    def leave(self, cursor: Cursor) -> None:
+        self._members.discard(cursor)
+
+    def tell_again(self, outbox: Outbox, cursor: Cursor) -> bool:
+        """The whole table once more, behind what the member was still to be told; False when it is behind."""
+        self._check_published()
+        if not outbox.pull(cursor):
+            return False
+        self._begin(outbox, cursor)
+        return True
 
     def publish(self, changes: Mapping[Key, Paths]) -> bool:
         """Puts what changed (`Table.take_changes`) into the log; whether there was anything to tell."""
-        paths = self._table.paths
-        batch = encode_batch(
-            ((key, best_of(before), best_of(paths.get(key))) for key, before in changes.items()),
-            self._export,
-            self._encode,
-        )
+        shape = self.language.shape
+        batch = encode_batch(shape.changes(self._table, changes), self.language)
         if batch is None:
             return False
-        self._log.append(batch, changes)
-        self._log.forget_before(min((reader.position for reader in self._readers), default=self._log.end))
+        self._log.append(batch, list(changes) if shape.plain else self._touched(changes))
         return True
 
-    def catch_up(self, reader: Reader) -> None:
-        """Tells a reader that is `behind` what has changed since its place, as it is now. Raises ValueError."""
+    def catch_up(self, outbox: Outbox, cursor: Cursor) -> None:
+        """Tells a member that has lost its place what has changed since, as it is now. Raises ValueError."""
         self._check_published()
-        paths = self._table.paths
-        keys = self._log.changed_since(reader.position)
-        state = encode_state(
-            ((key, best_of(paths.get(key))) for key in keys), reader.source, self._export, self._encode
-        )
-        reader.begin(self._log.end, state)
+        slots = self._log.changed_since(cursor.position)
+        outbox.begin(cursor, self._log.end, encode_state(self._now(slots), cursor.source, self.language))
+
+    def take_over(self, outbox: Outbox, cursor: Cursor, before: UpdateGroup) -> Cursor:
+        """A member of another group whose terms have changed: told what it would have been told here. Same table.
+
+        The shapes of both groups may differ in the number of paths only.
+        """
+        self._check_published()
+        moved = Cursor(self._log, cursor.source)
+        if not outbox.pull(cursor):
+            slots = before._log.changed_since(cursor.position)
+            outbox.begin(moved, self._log.end, encode_state(self._now(slots), moved.source, self.language))
+        outbox.begin(moved, self._log.end, self._exchange(before))
+        before.leave(cursor)
+        outbox.cursors.remove(cursor)
+        self._members.add(moved)
+        outbox.cursors.append(moved)
+        return moved
+
+    def _begin(self, outbox: Outbox, cursor: Cursor) -> None:
+        self._check_published()
+        number, batch = self._log.snapshot or self._log.keep_snapshot(self._whole())
+        outbox.begin(cursor, number, batch)
+
+    def _slowest(self) -> int:
+        return min((cursor.position for cursor in self._members), default=self._log.end)
+
+    def _touched(self, changes: Mapping[Key, Paths]) -> Touched:
+        nlri = self.language.shape.nlri
+        found: dict[Slot, Nlri] = {}
+        for slot, before, now in self.language.shape.changes(self._table, changes):
+            route = now or before
+            if route is not None:
+                found[slot] = nlri(slot, route)
+        return found
+
+    def _now(self, slots: Mapping[Slot, Nlri]) -> Iterator[tuple[Slot, Nlri, Route | None]]:
+        now, table = self.language.shape.now, self._table
+        for slot, nlri in slots.items():
+            yield slot, nlri, now(table, slot)
+
+    def _exchange(self, before: UpdateGroup) -> Batch | None:
+        """What members of the other group are told on top; the same for all that come until anything changes."""
+        ends = (before._log.end, self._log.end)
+        known = self._exchanges.get(before)
+        if known is None or known[0] != ends:
+            known = ends, encode_exchange(self._table, before.language, self.language)
+            self._exchanges[before] = known
+        return known[1]
 
     def _check_published(self) -> None:
         if self._table.changed:
             raise ValueError("the table has changes that are not published")
 
     def _whole(self) -> Batch | None:
-        changes = ((key, None, best_of(paths)) for key, paths in self._table.paths.items())
-        return encode_batch(changes, self._export, self._encode)
+        return encode_batch(self.language.shape.whole(self._table), self.language)

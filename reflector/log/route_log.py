@@ -1,73 +1,91 @@
 """The log of one group of peers and one family: batches in a ring, numbered, and the snapshot for who joins.
 
-Readers hold a number, not bytes. The ring is bounded in bytes; a reader whose batch has left it has lost its place.
-For those the log remembers in which batch a prefix changed last, so that they can be told what it is now, and skip
-what it was in between. Memory is bounded by the table and the ring, whatever readers do.
+Cursors hold a number, not bytes. The ring is bounded in bytes; a cursor whose batch has left it has lost its place. For
+those the log remembers in which batch a slot changed last, so that they can be told what it is now, and skip what it
+was in between. Memory is bounded by the table and the ring, whatever readers do.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from reflector.log.batch import Batch
-from reflector.rib.route import Key
+from reflector.log.shape import Nlri, Slot
 
-#: Bytes of batches that are kept for readers that are behind.
+#: Bytes of batches that are kept for cursors that are behind.
 RING_BYTES = 16 << 20
 #: A snapshot is made anew when the log behind it is longer than this, and longer than the snapshot.
 _SHORT_LOG = 1 << 20
+#: What a source's slice costs beside its bytes.
+_SLICE_BYTES = 100
+
+Touched = Mapping[Slot, Nlri] | Collection[Slot]
+"""The slots of a batch, with the NLRI that each was told of where that is another thing."""
 
 
 class RouteLog:
-    """`end` is the number that the next batch will get; `start` that of the oldest in the ring."""
+    """`end` is the number that the next batch will get; `start` that of the oldest in the ring.
 
-    def __init__(self, ring_bytes: int = RING_BYTES) -> None:
+    `slowest` gives the lowest number that any cursor is at; it is asked when batches leave the ring.
+    """
+
+    def __init__(self, slowest: Callable[[], int], ring_bytes: int = RING_BYTES) -> None:
         self.start = 0
         self.end = 0
-        self._ring: deque[Batch] = deque()
+        self._slowest = slowest
+        self._ring: deque[tuple[Batch, Touched]] = deque()
         self._ring_bytes = ring_bytes
         self._size = 0
-        self._changed: dict[Key, int] = {}
+        self._left: dict[Slot, tuple[int, Nlri]] = {}
         self._snapshot: tuple[int, Batch | None] | None = None
         self._since_snapshot = 0
 
-    def append(self, batch: Batch, keys: Iterable[Key]) -> None:
-        """A batch, and the prefixes that are in it."""
-        changed, number = self._changed, self.end
-        for key in keys:
-            changed.pop(key, None)
-            changed[key] = number
-        self._ring.append(batch)
+    def append(self, batch: Batch, touched: Touched) -> None:
+        """A batch, and the slots that are in it."""
+        self._ring.append((batch, touched))
         self.end += 1
-        self._size += batch.size
+        self._size += _cost(batch)
         self._since_snapshot += batch.size
+        if self._size > self._ring_bytes and len(self._ring) > 1:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        slowest = self._slowest()
+        self._forget_before(slowest)
         while self._size > self._ring_bytes and len(self._ring) > 1:
-            self._size -= self._ring.popleft().size
+            batch, touched = self._ring.popleft()
+            self._size -= _cost(batch)
+            if self.start >= slowest:
+                for slot, nlri in _pairs(touched):
+                    self._left.pop(slot, None)
+                    self._left[slot] = (self.start, nlri)
             self.start += 1
 
     def batch(self, number: int) -> Batch:
         """The batch of that number; it must not have left the ring."""
-        return self._ring[number - self.start]
+        return self._ring[number - self.start][0]
 
-    def changed_since(self, number: int) -> list[Key]:
-        """The prefixes in the batch of that number or a later one."""
-        found = []
-        for key in reversed(self._changed):
-            if self._changed[key] < number:
+    def changed_since(self, number: int) -> dict[Slot, Nlri]:
+        """The slots in the batch of that number or a later one, each with its last NLRI."""
+        found: dict[Slot, Nlri] = {}
+        for slot, (changed, nlri) in reversed(self._left.items()):
+            if changed < number:
                 break
-            found.append(key)
+            found[slot] = nlri
+        for index in range(max(0, number - self.start), len(self._ring)):
+            found.update(_pairs(self._ring[index][1]))
         return found
 
-    def forget_before(self, number: int) -> None:
-        """No reader will ask for changes older than `number`."""
+    def _forget_before(self, number: int) -> None:
+        """No cursor will ask for changes older than `number`."""
         old = []
-        for key, changed in self._changed.items():
+        for slot, (changed, _) in self._left.items():
             if changed >= number:
                 break
-            old.append(key)
-        for key in old:
-            del self._changed[key]
+            old.append(slot)
+        for slot in old:
+            del self._left[slot]
 
     @property
     def snapshot(self) -> tuple[int, Batch | None] | None:
@@ -84,3 +102,11 @@ class RouteLog:
         self._snapshot = (self.end, batch)
         self._since_snapshot = 0
         return self._snapshot
+
+
+def _cost(batch: Batch) -> int:
+    return batch.size + _SLICE_BYTES * len(batch.bounds)
+
+
+def _pairs(touched: Touched) -> Iterable[tuple[Slot, Nlri]]:
+    return touched.items() if isinstance(touched, Mapping) else ((slot, slot) for slot in touched)

@@ -13,28 +13,30 @@ from reflector.rib.route import Key, Route, Source
 from reflector.rib.selection import ranked
 
 Paths = Route | tuple[Route, ...] | None
+#: Of an Adj-RIB-In: the prefix, or the path identifier it came with and then the prefix (RFC 7911).
+PathKey = bytes
 
 
 def best_of(paths: Paths) -> Route | None:
     """The best of what a prefix has."""
-    return paths if paths is None or paths.__class__ is Route else paths[0]  # type: ignore[index]
+    return paths[0] if isinstance(paths, tuple) else paths
 
 
 def all_of(paths: Paths) -> tuple[Route, ...]:
     """Everything that a prefix has, best first."""
     if paths is None:
         return ()
-    return (paths,) if isinstance(paths, Route) else paths
+    return paths if isinstance(paths, tuple) else (paths,)
 
 
 class AdjRibIn:
-    """What one source has announced of one family: by prefix, or by prefix and path identifier (RFC 7911)."""
+    """What one source has announced of one family and what of it is in the table, by prefix (and path identifier)."""
 
     __slots__ = ("routes", "source")
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.routes: dict[Key, Route] = {}
+        self.routes: dict[PathKey, Route] = {}
 
     def __len__(self) -> int:
         return len(self.routes)
@@ -65,29 +67,37 @@ class Table:
 
     def withdraw(self, adj: AdjRibIn, keys: Iterable[Key]) -> None:
         """The source withdraws these prefixes; those that it never announced are passed over."""
-        routes, paths, changed = adj.routes, self.paths, self.changed
         for key in keys:
-            old = routes.pop(key, None)
-            if old is None:
-                continue
-            known = paths[key]
-            if known is old:
-                if key not in changed:
-                    changed[key] = known
-                del paths[key]
-            else:
-                self._replace(key, known, old, None)
+            self._remove(key, adj.routes.pop(key, None))
 
-    def withdraw_all(self, adj: AdjRibIn) -> None:
-        """The source is gone."""
-        self.withdraw(adj, list(adj.routes))
+    def announce_path(self, adj: AdjRibIn, path: PathKey, key: Key, route: Route) -> None:
+        """One prefix, under a key of its own in the Adj-RIB-In."""
+        old = adj.routes.get(path)
+        if old is not route:
+            adj.routes[path] = route
+            self._replace(key, self.paths.get(key), old, route)
+
+    def withdraw_path(self, adj: AdjRibIn, path: PathKey, key: Key) -> None:
+        """The inverse of `announce_path`."""
+        self._remove(key, adj.routes.pop(path, None))
 
     def take_changes(self) -> dict[Key, Paths]:
         """What changed since the last call: prefix to what it was then."""
         taken, self.changed = self.changed, {}
         return taken
 
-    def _replace(self, key: Key, known: Route | tuple[Route, ...], old: Route | None, new: Route | None) -> None:
+    def _remove(self, key: Key, old: Route | None) -> None:
+        if old is None:
+            return
+        known = self.paths[key]
+        if known is old:
+            if key not in self.changed:
+                self.changed[key] = known
+            del self.paths[key]
+        else:
+            self._replace(key, known, old, None)
+
+    def _replace(self, key: Key, known: Paths, old: Route | None, new: Route | None) -> None:
         before = all_of(known)
         after = [route for route in before if route is not old]
         if new is not None:

@@ -26,6 +26,7 @@ def path(peer: str = "10.0.0.1", **fields: object) -> Path:
 
 
 STEPS = [
+    ("long-lived stale", path(as_path=(1, 2)), path("10.0.0.2", local_preference=200, stale=True)),
     ("local preference", path(local_preference=200), path("10.0.0.2", local_preference=100)),
     ("AS path length", path(as_path=(1,)), path("10.0.0.2", as_path=(1, 2))),
     ("origin", path(origin=0), path("10.0.0.2", origin=2)),

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from peering.bestpath import Path, choose
 from reflector.rib.route import Route, Source
 from reflector.rib.selection import best, ranked
-from tests.unit.reflector.test_log import Block
+from reflector.wire.communities import LLGR_STALE, NO_LLGR
+from tests.unit.reflector.log_fabric import Block
 
 BLOCK = st.builds(
     Block,
@@ -19,6 +20,7 @@ BLOCK = st.builds(
     origin=st.integers(0, 2),
     originator_id=st.sampled_from([None, bytes(4), bytes([9, 9, 9, 9])]),
     cluster_list_length=st.integers(0, 2),
+    communities=st.sampled_from([(), (NO_LLGR,), (NO_LLGR, LLGR_STALE)]),
 )
 
 
@@ -27,7 +29,7 @@ def routes(blocks: list[Block]) -> list[Route]:
     found = []
     for number, block in enumerate(blocks):
         source = Source(str(number), "client" if number % 3 else "ebgp", bytes([number % 2] * 4), bytes([number] * 4))
-        found.append(source.route(block, bytes([number] * 4)))
+        found.append(source.route(block, bytes([number] * 4)))  # type: ignore[arg-type]
     return found
 
 
@@ -44,10 +46,11 @@ def path(route: Route) -> Path:
         med=block.med or 0,
         router_id=int.from_bytes(block.originator_id or route.source.router_id),
         cluster_list_length=block.cluster_list_length,
+        stale=LLGR_STALE in block.communities,
     )
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.lists(BLOCK, min_size=1, max_size=6))
 def test_the_best_is_the_best_of_the_named_steps(blocks: list[Block]) -> None:
     found = routes(blocks)

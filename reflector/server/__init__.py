@@ -1,0 +1,1 @@
+"""The reflector as a running server: its sockets, its peers, its loop."""

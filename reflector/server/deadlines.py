@@ -1,0 +1,45 @@
+"""Many timers, one alarm: a heap of deadlines that may be early. Pure."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from typing import Generic, TypeVar
+
+Thing = TypeVar("Thing")
+
+
+class Deadlines(Generic[Thing]):
+    """Things by when they want to be looked at. Deadlines may be early: whoever is due says when it is again."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Thing]] = []
+        self._current: dict[Thing, float] = {}
+        self._order = count()
+
+    def set(self, thing: Thing, deadline: float) -> None:
+        """Not later than this; `inf`: no wish."""
+        if deadline >= self._current.get(thing, inf):
+            return
+        self._current[thing] = deadline
+        heappush(self._heap, (deadline, next(self._order), thing))
+
+    def forget(self, thing: Thing) -> None:
+        self._current.pop(thing, None)
+
+    def due(self, now: float) -> list[Thing]:
+        """Those whose deadline is over; they have none until the next is set."""
+        found: list[Thing] = []
+        while self._heap and self._heap[0][0] <= now:
+            deadline, _, thing = heappop(self._heap)
+            if self._current.get(thing) == deadline:
+                del self._current[thing]
+                found.append(thing)
+        return found
+
+    def next(self) -> float:
+        """`inf` when there is none."""
+        while self._heap and self._current.get(self._heap[0][2]) != self._heap[0][0]:
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else inf
