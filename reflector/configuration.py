@@ -21,6 +21,8 @@ OwnershipMode = Literal["off", "report", "enforce"]
 
 #: Of a peer's `max_prefixes`, in percent: from here on it is warned of (FRR's and Junos' default).
 WARN_PERCENT = 75
+#: Seconds for which a peer that went beyond its `max_prefixes` is kept out.
+RESTART_AFTER = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,7 @@ class PeerPolicy:
     import_filters: Named = ()
     export_filters: Named = ()
     max_prefixes: int | None = None
-    restart_after: float | None = None
+    restart_after: float | None = RESTART_AFTER
     add_path_limit: int | None = None
 
 

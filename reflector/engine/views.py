@@ -22,7 +22,7 @@ from reflector.policy.refusal import Refusal
 from reflector.rib.route import Key, Route, Source
 from reflector.rib.table import PathKey, all_of, best_of
 from reflector.wire.attribute_block import AttributeBlock
-from reflector.wire.families import FAMILIES, Family
+from reflector.wire.families import Family
 
 _PATH_ID = 4
 _PEERS = 200
@@ -47,42 +47,49 @@ def within(family: Family, outer: Key) -> Filter:
 
 
 def paths_view(engine: Engine, family: Family, key: Key) -> Rows:
-    """One row: every path to the longest prefix around `key` of which anything is known, refused paths too.
+    """A row for each path to the longest prefix around `key` of which anything is known, best first, refused ones last.
 
-    `match` is that prefix, null when there is none.
+    At the end `match`, which is that prefix, null when there is none, and `reason`, why the best is the best.
     """
     table = engine.tables.get(family)
     known = table.paths if table is not None else {}
     prefixes = around(key)
     refused = yield from _refused_of(engine, family, prefixes)
     match = next((one for one in prefixes if one in known or one in refused), None)
-    view: Json = {"prefix": format_key(family, key), "family": str(family), "match": None, "reason": None, "paths": []}
-    if match is not None:
-        view["match"] = format_key(family, match)
-        view["owners"] = sorted(engine.claims.ownership.owners_of(family, match))
-        view["duplicateAnnouncers"] = list(engine.claims.duplicates.get((family, match), ()))
-        view |= _judged_paths(engine, family, match, all_of(known.get(match)))
-        view["paths"] += [_refused_path(state, family, path, row) for state, path, row in refused.get(match, ())]
-    yield view
-    return {}
+    end: Json = {"prefix": format_key(family, key), "family": str(family), "match": None, "reason": None}
+    if match is None:
+        return end
+    end["match"] = format_key(family, match)
+    end["owners"] = sorted(engine.claims.ownership.owners_of(family, match))
+    end["duplicateAnnouncers"] = list(engine.claims.duplicates.get((family, match), ()))
+    routes = all_of(known.get(match))
+    if routes:
+        end["reason"] = yield from _judged_paths(engine, family, match, routes)
+    for state, path, row in refused.get(match, ()):
+        yield _refused_path(state, family, path, row)
+    return end
 
 
-def _judged_paths(engine: Engine, family: Family, key: Key, routes: tuple[Route, ...]) -> Json:
-    """The paths of the table, best first."""
-    if not routes:
-        return {"reason": None, "paths": []}
+def _judged_paths(
+    engine: Engine, family: Family, key: Key, routes: tuple[Route, ...]
+) -> Generator[Json | None, None, str]:
+    """The paths of the table; why the first is the best."""
     choice = choose_path(routes)
-    foreign = engine.claims.foreign.get((family, key), ())
-    paths = []
+    foreign = frozenset(engine.claims.foreign.get((family, key), ()))
     for route in routes:
-        path: Json = {"best": route is choice.best, "accepted": True, "lostBy": choice.lost.get(route), "refusal": None}
-        path |= _route_view(route)
-        path["stale"] = _staleness(engine.peers[route.source.address].families[family], route.path_id + key)
-        path["foreign"] = route.source in foreign
-        if route.received is not route.block:
-            path["received"] = attributes_view(route.received)
-        paths.append(path)
-    return {"reason": choice.reason, "paths": paths}
+        state = engine.peers.get(route.source.address)
+        one = state.families.get(family) if state is not None else None
+        yield {
+            "best": route is choice.best,
+            "accepted": True,
+            "lostBy": choice.lost.get(route),
+            "refusal": None,
+            **_route_view(route),
+            "stale": None if one is None else _staleness(one, route.path_id + key),
+            "foreign": route.source in foreign,
+            **({} if route.received is route.block else {"received": attributes_view(route.received)}),
+        }
+    return choice.reason
 
 
 def _refused_path(state: PeerState, family: Family, path: PathKey, row: Refused) -> Json:
@@ -92,7 +99,7 @@ def _refused_path(state: PeerState, family: Family, path: PathKey, row: Refused)
         "lostBy": None,
         "refusal": _refusal_view(row.why),
         **_route_view(row.route),
-        "stale": _staleness(state.families[family], path),
+        "stale": _staleness(state.families[family], path) if family in state.families else None,
         "foreign": row.why.code == "foreign-block",
     }
 
@@ -179,9 +186,9 @@ def routes_out(engine: Engine, state: PeerState, wanted: Filter) -> Rows:
             if key is None:
                 yield None
             elif wanted(family, key):
-                for slot, _, route in language.shape.changes(table, {key: None}):
+                for slot, route in language.shape.slots(key, table.paths.get(key)).items():
                     told = _told(language, slot, route, state.source)
-                    if told is not None and route is not None:
+                    if told is not None:
                         path_id = slot[: len(slot) - len(key)]
                         yield {**_head(family, key), "pathID": _number(path_id), **views.told(route, told)}
     return {}
@@ -196,7 +203,7 @@ def advertised(engine: Engine, state: PeerState) -> Generator[None, None, dict[s
             if key is None:
                 yield None
                 continue
-            for slot, _, route in language.shape.changes(table, {key: None}):
+            for slot, route in language.shape.slots(key, table.paths.get(key)).items():
                 count += _told(language, slot, route, state.source) is not None
         counts[str(family)] = count
     return counts
@@ -213,8 +220,8 @@ def _languages(engine: Engine, state: PeerState) -> Iterator[tuple[Family, Langu
         yield family, language_of(replace(terms, four_octet=True))
 
 
-def _told(language: Language, slot: bytes, route: Route | None, source: Source) -> tuple[bytes, bytes] | None:
-    return None if route is None or route.source is source else language.told(slot, route)
+def _told(language: Language, slot: bytes, route: Route, source: Source) -> tuple[bytes, bytes] | None:
+    return None if route.source is source else language.told(slot, route)
 
 
 # What is wrong.
@@ -312,8 +319,3 @@ def _staleness(one: PeerFamily, path: PathKey) -> str | None:
     if path not in one.stale:
         return None
     return "long-lived" if one.long_lived else "stale"
-
-
-def is_prefix_family(family: Family) -> bool:
-    """Whether keys of the family are prefixes."""
-    return not FAMILIES[family].opaque

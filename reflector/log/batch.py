@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from reflector.log.shape import Change, Nlri, Shape, Slot
+from reflector.log.shape import News, Nlri, Shape, Slot
 from reflector.rib.route import Key, Route, Source
 from reflector.rib.table import Table
 
@@ -95,12 +95,16 @@ class Language:
             yield *told_as, nlri
 
 
-def encode_batch(changes: Iterable[Change], language: Language) -> Batch | None:
-    """The batch of these changes; None when nobody has to be told anything."""
-    by_route: dict[Route, list[Slot]] = defaultdict(list)
+def encode_news(news: News, language: Language) -> Batch | None:
+    """The batch of what a group has to be told; None when nobody has to be told anything."""
+    by_route: dict[Route, list[Slot]] = defaultdict(list, news.fresh)
     withdrawn: dict[Source, list[Nlri]] = {}
+    for route, slots in news.gone.items():
+        told = [nlri for _, _, some in language.announcements(route, slots) for nlri in some]
+        if told:
+            withdrawn.setdefault(route.source, []).extend(told)
     extras: dict[Source, list[Nlri]] = {}
-    for slot, before, now in changes:
+    for slot, before, now in news.moved:
         if before is now:
             continue
         if before is None or language.told(slot, before) is None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from weakref import WeakKeyDictionary
 
-from reflector.log.batch import Batch, Language, encode_batch, encode_exchange, encode_state
+from reflector.log.batch import Batch, Language, encode_exchange, encode_news, encode_state
 from reflector.log.outbox import Cursor, Outbox
 from reflector.log.route_log import RING_BYTES, RouteLog, Touched
-from reflector.log.shape import Nlri, Slot
+from reflector.log.shape import News, Nlri, Slot
 from reflector.rib.route import Key, Route, Source
 from reflector.rib.table import Paths, Table
 
@@ -53,7 +53,8 @@ class UpdateGroup:
     def publish(self, changes: Mapping[Key, Paths]) -> bool:
         """Puts what changed (`Table.take_changes`) into the log; whether there was anything to tell."""
         shape = self.language.shape
-        batch = encode_batch(shape.changes(self._table, changes), self.language)
+        news = shape.news(self._table, changes)
+        batch = encode_news(news, self.language)
         if batch is None:
             return False
         self._log.append(batch, list(changes) if shape.plain else self._touched(changes))
@@ -118,4 +119,4 @@ class UpdateGroup:
             raise ValueError("the table has changes that are not published")
 
     def _whole(self) -> Batch | None:
-        return encode_batch(self.language.shape.whole(self._table), self.language)
+        return encode_news(News({}, {}, self.language.shape.whole(self._table)), self.language)

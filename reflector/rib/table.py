@@ -67,8 +67,18 @@ class Table:
 
     def withdraw(self, adj: AdjRibIn, keys: Iterable[Key]) -> None:
         """The source withdraws these prefixes; those that it never announced are passed over."""
+        routes, paths, changed = adj.routes, self.paths, self.changed
         for key in keys:
-            self._remove(key, adj.routes.pop(key, None))
+            old = routes.pop(key, None)
+            if old is None:
+                continue
+            known = paths[key]
+            if known is old:
+                if key not in changed:
+                    changed[key] = known
+                del paths[key]
+            else:
+                self._replace(key, known, old, None)
 
     def announce_path(self, adj: AdjRibIn, path: PathKey, key: Key, route: Route) -> None:
         """One prefix, under a key of its own in the Adj-RIB-In."""
@@ -79,23 +89,14 @@ class Table:
 
     def withdraw_path(self, adj: AdjRibIn, path: PathKey, key: Key) -> None:
         """The inverse of `announce_path`."""
-        self._remove(key, adj.routes.pop(path, None))
+        old = adj.routes.pop(path, None)
+        if old is not None:
+            self._replace(key, self.paths[key], old, None)
 
     def take_changes(self) -> dict[Key, Paths]:
         """What changed since the last call: prefix to what it was then."""
         taken, self.changed = self.changed, {}
         return taken
-
-    def _remove(self, key: Key, old: Route | None) -> None:
-        if old is None:
-            return
-        known = self.paths[key]
-        if known is old:
-            if key not in self.changed:
-                self.changed[key] = known
-            del self.paths[key]
-        else:
-            self._replace(key, known, old, None)
 
     def _replace(self, key: Key, known: Paths, old: Route | None, new: Route | None) -> None:
         before = all_of(known)

@@ -41,16 +41,13 @@ def dial(address: Address, transport: Transport, password: bytes | None = None) 
     """Begins to connect. Raises TcpError when it is over before it has begun, as without a route or the password."""
     if transport.password is not None and not password:
         raise TcpError("its password is not known, and unsigned it is not dialed")
-    opened = socket.socket(tcp_options.family_of(address), socket.SOCK_STREAM)
+    opened = tcp_options.open_tcp(address)
     try:
         _prepare(opened, address, transport, password)
-        number = opened.connect_ex(_destination(address, transport))
-    except OSError as error:
+        number = opened.connect_ex((format_address(address), transport.peer_port))
+    except (OSError, TcpError) as error:
         opened.close()
-        raise TcpError(explain(error)) from None
-    except TcpError:
-        opened.close()
-        raise
+        raise TcpError(explain(error) if isinstance(error, OSError) else str(error)) from None
     if number not in (0, errno.EINPROGRESS):
         opened.close()
         raise TcpError(explain(number))
@@ -59,7 +56,7 @@ def dial(address: Address, transport: Transport, password: bytes | None = None) 
 
 def _prepare(opened: socket.socket, address: Address, transport: Transport, password: bytes | None) -> None:
     tcp_options.set_common(opened)
-    if transport.interface is not None:
+    if transport.interface is not None:  # which is also what makes a link-local address whole
         tcp_options.bind_to_interface(opened, transport.interface)
     if transport.ttl_security is not None:
         tcp_options.set_ttl(opened, MAX_TTL)
@@ -71,11 +68,3 @@ def _prepare(opened: socket.socket, address: Address, transport: Transport, pass
     if transport.local_address is not None:
         tcp_options.choose_port_late(opened)
         opened.bind((format_address(transport.local_address), 0))
-
-
-def _destination(address: Address, transport: Transport) -> tuple[str, int] | tuple[str, int, int, int]:
-    """A link-local address needs the interface that it is on."""
-    if len(address) == 4:
-        return format_address(address), transport.peer_port
-    scope = socket.if_nametoindex(transport.interface) if transport.interface else 0
-    return format_address(address), transport.peer_port, 0, scope

@@ -71,7 +71,7 @@ class Listener:
         self.address = address
         self.minimum_ttl = 0
         self._keys: dict[Prefix, bytes] = {}
-        self._socket = socket.socket(tcp_options.family_of(address), socket.SOCK_STREAM)
+        self._socket = tcp_options.open_tcp(address)
         try:
             self._open(address, port)
         except OSError as error:

@@ -102,11 +102,12 @@ def _endpoint(address: Address, port: int) -> str:
 
 
 def stops(neighbour: Neighbour) -> Iterator[tuple[str, Json]]:
-    """The condition of a neighbour that was stopped: a prefix limit, or an admin."""
-    if neighbour.machines.running or neighbour.dynamic:
+    """The condition of a neighbour whose session is not to come up: it exceeded its limit, or was stopped."""
+    if neighbour.machines.running:
         return
-    until = neighbour.machines.deadline()
-    yield "stopped", {"neighbor": neighbour.peer.name, "reason": neighbour.last_error, "startsAgain": isfinite(until)}
+    name = "prefix-limit" if neighbour.barred else "stopped"
+    again = isfinite(neighbour.machines.deadline())
+    yield name, {"neighbor": neighbour.peer.name, "reason": neighbour.last_error, "startsAgain": again}
 
 
 def stopped_view(server: ReflectorServer) -> Rows:

@@ -16,8 +16,9 @@ from reflector.session.neighbor import Neighbor
 class Neighbour:
     """`dynamic`: it stands in no plan, and is forgotten when it is gone. `state` is there while the engine knows it.
 
-    `flaps` are the ends of Established sessions; `last_error` is why the last session or attempt ended, `told_error`
-    what of that the log was told last.
+    `barred`: it has announced too much, and is kept out until its machines start again. `flaps` are the ends of
+    Established sessions; `last_error` is why the last session or attempt ended, `told_error` what of that the log was
+    told last.
     """
 
     peer: Peer
@@ -26,6 +27,7 @@ class Neighbour:
     connections: dict[Session, Connection] = field(default_factory=dict)
     dialing: dict[Session, Dialing] = field(default_factory=dict)
     state: PeerState | None = None
+    barred: bool = False
     flaps: int = 0
     last_error: str = ""
     told_error: str = ""

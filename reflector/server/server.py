@@ -46,6 +46,8 @@ from reflector.wire.notification import Notification, notification_of, shutdown
 Passwords = Mapping[SecretKeyRef, bytes]
 #: How often something may be read from a session whose hold timer is over, to see whether it is alive after all.
 _LAST_READS = 64
+#: Seconds after which every neighbour's timers are looked at.
+_LOOK = 120.0
 #: Seconds between looks at whether others have said enough after our restart.
 _DEFERRED = 0.5
 
@@ -71,6 +73,7 @@ class ReflectorServer:
         self._refusals = RefusalTeller(log)
         self._admission = Admission(Limits(connections=connections_that_fit(raise_file_limit())))
         self._listeners: dict[tuple[Address, int], Listener] = {}
+        self._by_ticket: dict[int, Connection] = {}
         self._up: set[Connection] = set()
         self._coming = 0
         self._deadlines: Deadlines[Neighbour] = Deadlines()
@@ -239,7 +242,7 @@ class ReflectorServer:
         new = self._wanted(neighbour)
         if new is None:
             neighbour.machines.stop(now, Notification(ErrorCode.CEASE, Cease.PEER_DECONFIGURED))
-            neighbour.dynamic = True
+            neighbour.dynamic, neighbour.barred = True, False
             self._service(neighbour)
             return
         neighbour.peer = new
@@ -314,9 +317,11 @@ class ReflectorServer:
         self._service(neighbour)
 
     def _connect(self, neighbour: Neighbour, session: Session, opened: socket.socket, ticket: int | None) -> None:
-        neighbour.connections[session] = Connection(
+        connection = neighbour.connections[session] = Connection(
             self._loop, opened, neighbour, session, self._on_data, self._on_end, self._on_room, ticket
         )
+        if ticket is not None:
+            self._by_ticket[ticket] = connection
         self._coming += 1
 
     def _refuse(self, incoming: Incoming, code: str, text: str, notify: Cease | None) -> None:
@@ -331,12 +336,10 @@ class ReflectorServer:
         incoming.socket.close()
 
     def _put_out(self, ticket: int, now: float) -> None:
-        for neighbour in list(self.neighbours.values()):
-            for connection in list(neighbour.connections.values()):
-                if connection.ticket == ticket:
-                    connection.session.close(Notification(ErrorCode.CEASE, Cease.OUT_OF_RESOURCES), now)
-                    self._service(neighbour)
-                    return
+        connection = self._by_ticket.get(ticket)
+        if connection is not None:
+            connection.session.close(Notification(ErrorCode.CEASE, Cease.OUT_OF_RESOURCES), now)
+            self._service(connection.neighbour)
 
     def _dial(self, neighbour: Neighbour, session: Session) -> None:
         self._hang_up(neighbour, session)
@@ -372,7 +375,13 @@ class ReflectorServer:
 
     def _on_data(self, connection: Connection, data: bytes) -> None:
         self._reads += 1
-        connection.session.receive(data, self._loop.time())
+        session = connection.session
+        before = session.state
+        session.receive(data, self._loop.time())
+        if before is ESTABLISHED and session.state is ESTABLISHED:
+            self._handle(connection.neighbour, session)
+            if session.state is ESTABLISHED:
+                return  # routes: no other machine has anything to say, and no deadline is earlier than before
         self._service(connection.neighbour)
 
     def _on_end(self, connection: Connection, reason: str) -> None:
@@ -400,7 +409,7 @@ class ReflectorServer:
             for session in tuple(machines.sessions):
                 if self._handle(neighbour, session):
                     quiet = False
-        if neighbour.state is None and neighbour.dynamic and not neighbour.connections:
+        if neighbour.dynamic and neighbour.state is None and not neighbour.connections and not neighbour.barred:
             self._forget(neighbour)
         else:
             self._watch(neighbour)
@@ -434,6 +443,7 @@ class ReflectorServer:
             session.close(notification_of(error), now, error.reason)
         except PrefixLimitExceeded as error:
             self.counters.limits_exceeded += 1
+            neighbour.barred = True
             neighbour.machines.stop(now, error.notice, neighbour.peer.policy.restart_after)
         self._want_publishing()
 
@@ -442,6 +452,7 @@ class ReflectorServer:
 
     def _on_up(self, neighbour: Neighbour, session: Session, event: events.SessionUp) -> None:
         now = self._loop.time()
+        neighbour.barred = False
         state = neighbour.state = self.engine.session_up(neighbour.peer, event, now)
         connection = neighbour.connections[session]
         waiting = connection.outbox.views()
@@ -471,6 +482,7 @@ class ReflectorServer:
         reason = _reason(event)
         if event.state is ESTABLISHED:
             self._log("session-down", peer=neighbour.peer.name, state=event.state.value, reason=reason)
+            neighbour.told_error = ""
         elif _is_collision(event):
             return
         elif event.notification is not None and neighbour.dynamic:
@@ -507,6 +519,7 @@ class ReflectorServer:
             self._up.discard(connection)
             connection.close()
             if connection.ticket is not None:
+                self._by_ticket.pop(connection.ticket, None)
                 self._admission.released(connection.ticket, self._loop.time())
 
     def _forget(self, neighbour: Neighbour) -> None:
@@ -559,7 +572,8 @@ class ReflectorServer:
     # Time.
 
     def _watch(self, neighbour: Neighbour) -> None:
-        self._deadlines.set(neighbour, neighbour.machines.deadline())
+        # A session that gets blocked may bring its deadline forward, and does not say so.
+        self._deadlines.set(neighbour, min(neighbour.machines.deadline(), self._loop.time() + _LOOK))
         self._set_alarm(self._deadlines.next())
 
     def _watch_engine(self, now: float) -> None:
@@ -592,6 +606,7 @@ class ReflectorServer:
                         break
                 connection.write(now)
             session.timer(now, serviced=True)
+        neighbour.barred &= not neighbour.machines.running
         self._service(neighbour)
 
     def _forget_stale(self, now: float) -> None:

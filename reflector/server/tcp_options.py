@@ -53,6 +53,8 @@ _EXPLANATIONS: Mapping[int, str] = {
     errno.EADDRINUSE: "the address and port are in use: is there another BGP daemon?",
     errno.EADDRNOTAVAIL: "the address is on no interface of this machine",
     errno.EAFNOSUPPORT: "the kernel does not do this address family",
+    errno.EMFILE: "no file descriptor is left: raise the limit of open files",
+    errno.ENFILE: "no file descriptor is left on the machine: raise sysctl fs.file-max",
     errno.ENODEV: "there is no interface of this name",
     errno.ENOMEM: "the kernel has no room for more keys on one socket: raise sysctl net.core.optmem_max",
     errno.ENOPROTOOPT: "the kernel does not know this option (TCP MD5 needs CONFIG_TCP_MD5SIG)",
@@ -72,6 +74,14 @@ def explain(error: OSError | int) -> str:
 
 def family_of(address: Address) -> socket.AddressFamily:
     return socket.AF_INET6 if is_ipv6(address) else socket.AF_INET
+
+
+def open_tcp(address: Address) -> socket.socket:
+    """A socket of the address's family. Raises TcpError."""
+    try:
+        return socket.socket(family_of(address), socket.SOCK_STREAM)
+    except OSError as error:
+        raise TcpError(explain(error)) from None
 
 
 def set_md5_key(sock: socket.socket, prefix: Prefix, password: bytes) -> None:
