@@ -50,3 +50,5 @@ bench: setup
 	@$(BIN)/python bench/plan.py
 	@$(BIN)/python bench/whatif.py
 	@$(SUDO) $(BIN)/python bench/lab.py
+	@$(MAKE) --silent -C bench/rrbench
+	@$(SUDO) $(BIN)/python bench/reflector.py --budget 300 --write

@@ -87,6 +87,7 @@ def _measure(updates: int, prefixes: int) -> dict[str, float]:
     )
     keys = [b"\x18" + n.to_bytes(3, "big") for n in range(prefixes)]
     groups = [(_next_hop(n), sets[n % _SETS], keys[n * 100 : n * 100 + 100]) for n in range(prefixes // 100)]
+    sources = [(_next_hop(n), sets[0], _keys(n)) for n in range(1000)]
     (large,) = encode_updates(IPV4_UNICAST, (), [(_next_hop(0), sets[0], keys[:10_000])], MAX_EXTENDED_LENGTH)
     cache = AttributeCache(external=False)
     blocks = [cache.find(_attributes(n)).block for n in range(updates // 10)]
@@ -99,6 +100,7 @@ def _measure(updates: int, prefixes: int) -> dict[str, float]:
         "framing": _each(lambda: sum(1 for _ in Framer().feed(stream)), updates),
         "reflected": _each(lambda: [b.reflected(_CLUSTER, _CLUSTER) for b in blocks if b is not None], len(blocks)),
         "packed": _each(lambda: encode_updates(IPV4_UNICAST, (), groups), 1),
+        "packedSources": _each(lambda: encode_updates(IPV4_UNICAST, (), sources), len(sources)),
         "packedFew": _each(lambda: encode_updates(IPV4_UNICAST, (), [(_next_hop(0), sets[0], keys)]), 1),
     }
 
@@ -166,12 +168,15 @@ def _figures(runs: list[dict[str, float]]) -> list[Figure]:
     return [
         Figure("decodeIpv4Us", "IPv4 UPDATE, attributes seen before", "µs", values("ipv4"), at_most=3),
         Figure("decodeIpv6Us", "IPv6 UPDATE, attributes seen before", "µs", values("ipv6"), at_most=6),
-        Figure("decodeNewNextHopUs", "IPv4 UPDATE, new next hop", "µs", values("nodes")),
+        Figure("decodeNewNextHopUs", "IPv4 UPDATE, new next hop", "µs", values("nodes"), at_most=12),
         Figure("decodeNewAttributesUs", "IPv4 UPDATE, new attributes", "µs", values("sets")),
         Figure("decodePrefixNs", "each prefix of a long UPDATE", "ns", values("prefix", 1e9)),
         Figure("framingUs", "message cut out of the stream", "µs", values("framing")),
         Figure("reflectedUs", "attributes of a block reflected for the first time", "µs", values("reflected")),
         Figure("encodeS", "all prefixes packed, in groups of 100", "s", values("packed", 1), at_most=0.15),
+        Figure(
+            "encodeSourceUs", "UPDATE of one source with 4 prefixes packed", "µs", values("packedSources"), at_most=5
+        ),
         Figure("encodeOneGroupS", "all prefixes packed, in one group", "s", values("packedFew", 1), at_most=0.15),
     ]
 

@@ -9,31 +9,38 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from importlib import import_module
 
 import typer
 
 from peering.store.protocol import StoreError
-from underlay import asking, declaring, inspecting, lab_commands, planning, processes
 from underlay.output import Refused, errors, print_problems
 
-app = typer.Typer(
-    name="underlay",
-    help="Kubernetes pods with real addresses in the data-centre fabric: one declaration for both ends.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-for module in (declaring, planning, asking, processes, inspecting):
-    module.register(app)
-app.add_typer(inspecting.ipam, name="ipam")
-app.add_typer(lab_commands.lab, name="lab")
+_FAMILIES = ("declaring", "planning", "asking", "processes", "reflecting", "inspecting", "lab_commands")
+#: Commands whose processes stay, and would keep in memory what the other commands need.
+_ALONE = {"reflector": ("reflecting",)}
+
+
+def command_line(command: str = "") -> typer.Typer:
+    """All commands; for one that stands in `_ALONE` its own family and nothing else."""
+    app = typer.Typer(
+        name="underlay",
+        help="Kubernetes pods with real addresses in the data-centre fabric: one declaration for both ends.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(lambda: None)  # a family of one command is a group nevertheless
+    for family in _ALONE.get(command, _FAMILIES):
+        import_module(f"underlay.{family}").register(app)
+    return app
 
 
 def main() -> None:
     """The console script."""
     try:
-        app(standalone_mode=True)
+        command_line("".join(sys.argv[1:2]))(standalone_mode=True)
     except Refused as refused:
         print_problems(refused.problems)
         if refused.message:

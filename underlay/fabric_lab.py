@@ -29,7 +29,7 @@ from peering.problems import Problem, errors
 from peering.resource import Resource, parse_resource
 from peering.resources.catalog import PLAN_KINDS, UNDERLAY
 from peering.resources.observed import BGPNodeStatusSpec
-from peering.session import Plan
+from peering.session import Plan, Session
 from peering.snapshot import Snapshot
 from peering.store.open_store import open_store
 from peering.store.protocol import Store
@@ -39,7 +39,7 @@ from underlay.planning import passwords_of, render_all
 
 RUN_DIR = Path("/run/underlay/lab")
 _REMOVABLE = Path("/run")
-NODE_GROUP = "k8s-node"
+NODE_GROUP, REFLECTOR_GROUP = "k8s-node", "reflector"
 _PACKAGE = Path(catalog.__file__).parent
 _SAMPLES = _PACKAGE.parent / "config" / "samples"
 _COLLECT_GRACE_S = 3
@@ -141,7 +141,10 @@ class FabricLab:
                 folder.rmdir()
 
     async def convergence(self, store: Store) -> Convergence:
-        """Every session up, and over each of them at least the default route and the other racks' blocks."""
+        """Every session up, and over each of them what it is there for.
+
+        That is from a reflector everybody's blocks, from a switch the default route and the other racks' blocks.
+        """
         _, compiled = await self._compile(store)
         statuses = {r.name: cast(BGPNodeStatusSpec, r.spec) for r in (await load(store, ("BGPNodeStatus",)))[0]}
         missing: list[str] = []
@@ -155,7 +158,7 @@ class FabricLab:
                     missing.append(f"{node} {session.name}: {row.reason if row else 'no status yet'}")
                     continue
                 established += 1
-                wanted = 1 + _foreign_blocks(compiled, statuses, node, session.families[0])
+                wanted = _wanted_routes(compiled, statuses, node, session)
                 if row.accepted < wanted or not row.announced:
                     missing.append(f"{node} {session.name}: {row.accepted} of {wanted} routes")
         return Convergence(established, planned, tuple(missing))
@@ -163,7 +166,7 @@ class FabricLab:
     async def _declare(self, store: Store) -> None:
         """The admin's side into a new store; Node objects for nodes that it has none for."""
         present = Snapshot((await load(store, PLAN_KINDS))[0])
-        if not present.all("Switch"):
+        if not present.all("Switch") and not present.all("RouteReflector"):
             resources, problems = read_manifests(self.declaration)
             if errors(problems):
                 raise Refused(problems, "nothing was changed")
@@ -197,9 +200,11 @@ class FabricLab:
         }
 
     def _daemons(self) -> dict[str, list[Daemon]]:
-        """A speaker on every node; the controller on the first, as a Deployment would stand on any."""
+        """A speaker on every node, reflectors; the controller on the first node, as a Deployment stands on any."""
         nodes = [node.name for node in self.nodes()]
         found = {name: [self._speaker(name)] for name in nodes}
+        for node in self.topology.in_group(REFLECTOR_GROUP):
+            found[node.name] = [self._reflector(node.name)]
         if nodes:
             found[nodes[0]].append(self._controller(nodes[0]))
         return found
@@ -208,6 +213,16 @@ class FabricLab:
         run_dir = self.lab.node_dir(node) / "speaker"
         argv = (sys.executable, "-m", "underlay", "speaker", "--node", node, "--run-dir", str(run_dir))
         return Daemon(name="speaker", argv=(*argv, "--store", self.store_url))
+
+    def _reflector(self, name: str) -> Daemon:
+        folder = self.lab.node_dir(name) / "reflector"
+        argv = (sys.executable, "-m", "underlay", "reflector", "--name", name, "--store", self.store_url)
+        return Daemon(
+            name="reflector", argv=(*argv, "--state-dir", str(folder), "--admin-socket", str(self.admin_socket(name)))
+        )
+
+    def admin_socket(self, reflector: str) -> Path:
+        return self.lab.node_dir(reflector) / "reflector" / "admin.sock"
 
     def _controller(self, node: str) -> Daemon:
         argv = (sys.executable, "-m", "underlay", "controller", "--grace", str(_COLLECT_GRACE_S))
@@ -281,9 +296,13 @@ def node_resource(node: Node) -> Resource:
     return parsed
 
 
-def _foreign_blocks(compiled: Plan, statuses: Mapping[str, BGPNodeStatusSpec], node: str, family: str) -> int:
-    """How many blocks the nodes of other racks own in the family."""
-    racks = {n: {s.source for s in speaker.sessions} for n, speaker in compiled.speakers.items()}
-    others = [n for n in compiled.speakers if not racks[n] & racks[node]]
+def _wanted_routes(compiled: Plan, statuses: Mapping[str, BGPNodeStatusSpec], node: str, session: Session) -> int:
+    """How many routes at least have to come over a session."""
+    if session.peer.startswith("reflector/"):
+        others = [n for n in compiled.speakers if n != node]
+    else:
+        racks = {n: {s.source for s in speaker.sessions} for n, speaker in compiled.speakers.items()}
+        others = [n for n in compiled.speakers if not racks[n] & racks[node]]
     blocks = [b for n in others if n in statuses for b in statuses[n].blocks]
-    return sum((":" in block) is (family == "ipv6-unicast") for block in blocks)
+    found = sum((":" in block) is (session.families[0] == "ipv6-unicast") for block in blocks)
+    return found if session.peer.startswith("reflector/") else 1 + found

@@ -29,6 +29,7 @@ ipam = typer.Typer(help="Blocks and addresses.", no_args_is_help=True)
 
 def register(app: typer.Typer) -> None:
     app.command()(status)
+    app.add_typer(ipam, name="ipam")
 
 
 def status(

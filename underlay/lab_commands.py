@@ -32,6 +32,10 @@ _CONVERGE_S = 60.0
 _POLL_S = 0.1
 
 
+def register(app: typer.Typer) -> None:
+    app.add_typer(lab, name="lab")
+
+
 @lab.command()
 def up(
     topology: TopologyArgument,

@@ -25,7 +25,7 @@ from reflector.engine.terms import export_terms_of, import_terms_of, kind_of, la
 from reflector.log.group import UpdateGroup
 from reflector.log.outbox import Outbox
 from reflector.policy.export_policy import ExportTerms
-from reflector.policy.import_policy import ImportPolicy
+from reflector.policy.import_policy import ImportPolicy, import_policy
 from reflector.policy.ownership import Ownership
 from reflector.rib.route import Source
 from reflector.rib.table import Table
@@ -301,7 +301,7 @@ class Engine:
 
     def _judge(self, state: PeerState, family: Family) -> ImportPolicy:
         remote = self._remote_asn(state)
-        return ImportPolicy(import_terms_of(self.configuration, state.config, state.source.kind, remote, family))
+        return import_policy(import_terms_of(self.configuration, state.config, state.source.kind, remote, family))
 
     def _claim(self, state: PeerState, family: Family) -> Claim | None:
         if state.source.kind != "client" or FAMILIES[family].opaque:

@@ -8,9 +8,9 @@ and by the few rules that can matter; where the first of them asks for nothing e
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
-from weakref import WeakValueDictionary
 
 from peering.prefixes import Prefix
 from peering.resources.bgp_filter import BGPFilterSpec, FilterRule
@@ -29,6 +29,7 @@ from peering.route_filter import (
 from peering.session import Family as FamilyName
 from reflector.policy.prefix_intervals import PrefixIntervals
 from reflector.policy.refusal import Refusal
+from reflector.policy.rewriting import rewritten
 from reflector.rib.route import Key
 from reflector.wire.as_path import prepend
 from reflector.wire.attribute_block import AttributeBlock, Changes
@@ -41,24 +42,12 @@ _NAMES: dict[Family, FamilyName] = {IPV4_UNICAST: "ipv4-unicast", IPV6_UNICAST: 
 _BITS = {IPV4_UNICAST: 32, IPV6_UNICAST: 128}
 _VERSIONS = {IPV4_UNICAST: "V4", IPV6_UNICAST: "V6"}
 
-#: Blocks that a policy made, by their bytes: equal attributes are the same block while anybody uses it, also when they
-#: are judged a second time, so that a route changes only when its attributes do.
-_MADE: WeakValueDictionary[bytes, AttributeBlock] = WeakValueDictionary()
-
-
-def rewritten(block: AttributeBlock, changes: Changes) -> AttributeBlock:
-    """The block with these changes; the block itself when there are none."""
-    if not changes:
-        return block
-    made = block.rewritten(**changes)
-    return _MADE.setdefault(made.raw, made)
-
 
 class _Rule(NamedTuple):
     """A rule, and where it is written: the filter's name, its place in the list."""
 
     name: str
-    index: int
+    position: int
     spec: FilterRule
 
     @property
@@ -69,7 +58,10 @@ class _Rule(NamedTuple):
 
 
 class BlockFilter:
-    """The filters of one session in one direction and family, made by `block_filter`."""
+    """The filters of one session in one direction and family, made by `block_filter`.
+
+    `by_prefix`: whether a rule asks for the prefix. If none does, `every` is the class of all prefixes.
+    """
 
     def __init__(self, filters: Named, direction: Direction, family: Family, session_type: SessionType) -> None:
         self._rules = _rules(filters, direction, family, session_type)
@@ -81,16 +73,16 @@ class BlockFilter:
         self._decisive = sum(1 << bit for bit, rule in enumerate(self._rules) if rule.decides)
         self.by_prefix = any(rule.spec.cidr is not None for rule in self._rules)
         self._classes = PrefixIntervals(self._bits, self._steps)
-        self._of_all = self._reduced((1 << len(self._rules)) - 1)
+        self.every = self._reduced((1 << len(self._rules)) - 1)
         self._filters: dict[PrefixClass, _ClassFilter] = {}
 
     def class_of(self, key: Key) -> PrefixClass:
         """The class of one prefix."""
-        return self._classes.at(key) if self.by_prefix else self._of_all
+        return self._classes.at(key) if self.by_prefix else self.every
 
     def partition(self, keys: list[Key]) -> list[tuple[PrefixClass, list[Key]]]:
         """The classes of many prefixes; the same list when there is one."""
-        return self._classes.partition(keys) if self.by_prefix else [(self._of_all, keys)]
+        return self._classes.partition(keys) if self.by_prefix else [(self.every, keys)]
 
     def decide(self, block: AttributeBlock, prefix_class: PrefixClass) -> AttributeBlock | Refusal:
         """What the filters make of these attributes with prefixes of that class. What no rule matches is accepted."""
@@ -99,9 +91,7 @@ class BlockFilter:
         found = self._filters.get(prefix_class)
         if found is None:
             rules = [rule for bit, rule in enumerate(self._rules) if prefix_class >> bit & 1]
-            found = self._filters[prefix_class] = _ClassFilter(
-                rules, self._direction, self._family, self._session_type
-            )
+            found = self._filters[prefix_class] = _ClassFilter(rules, self._direction, self._family, self._session_type)
         return found.decide(block)
 
     def _steps(self, length: int) -> Iterator[tuple[int, PrefixClass]]:
@@ -125,36 +115,29 @@ class BlockFilter:
 class _ClassFilter:
     """These rules, at least one, for prefixes that satisfy their conditions on the prefix."""
 
-    def __init__(
-        self, rules: list[_Rule], direction: Direction, family: Family, session_type: SessionType
-    ) -> None:
+    def __init__(self, rules: list[_Rule], direction: Direction, family: Family, session_type: SessionType) -> None:
         self._field = direction + _VERSIONS[family]
         self._rules = rules
         # Each as a filter of its own, so that the name of the one that decides tells which it is.
         named = [(str(place), _without_prefix(rule.spec, self._field)) for place, rule in enumerate(rules)]
         self._filter = compile_filters(tuple(named), direction, _NAMES[family], session_type)
         self._some_prefix = bytes(1 + _BITS[family] // 8)
-        first = rules[0]
-        self._changes_nothing = first.decides and not first.spec.operations
-        self._refusal = self._refused_by(first) if first.spec.action == "Reject" else None
+        first = self._filter.decide(Route(self._some_prefix)) if rules[0].decides else None
+        self._same_for_all = first is not None and not rules[0].spec.operations
+        self._refusal = self._refused(first) if first is not None and not first.accepted else None
 
     def decide(self, block: AttributeBlock) -> AttributeBlock | Refusal:
-        if self._changes_nothing:
+        if self._same_for_all:
             return self._refusal or block
         seen = _seen(block, self._some_prefix)
         verdict = self._filter.decide(seen)
         if verdict is None:
             return block
-        if verdict.accepted:
-            return rewritten(block, _changes(block, seen, verdict.route))
-        return self._refused_by(self._rules[int(verdict.filter)])
+        return rewritten(block, _changes(block, seen, verdict.route)) if verdict.accepted else self._refused(verdict)
 
-    def _refused_by(self, rule: _Rule) -> Refusal:
-        place = Verdict(accepted=False, route=_NO_ROUTE, filter=rule.name, field=self._field, rule=rule.index).place
-        return Refusal("filter", place)
-
-
-_NO_ROUTE = Route(bytes(5))
+    def _refused(self, verdict: Verdict) -> Refusal:
+        rule = self._rules[int(verdict.filter)]
+        return Refusal("filter", replace(verdict, filter=rule.name, rule=rule.position).place)
 
 
 def _without_prefix(rule: FilterRule, field: str) -> BGPFilterSpec:
@@ -178,9 +161,9 @@ def _rules(filters: Named, direction: Direction, family: Family, session_type: S
     if version is None:
         return []
     return [
-        _Rule(name, index, rule)
+        _Rule(name, position, rule)
         for name, spec in filters
-        for index, rule in enumerate(rules_of(spec, direction + version))
+        for position, rule in enumerate(rules_of(spec, direction + version))
         if rule.peer_type in (None, PEER_TYPES[session_type])
     ]
 

@@ -123,16 +123,16 @@ class ExportPolicy:
         """
         if self.by_prefix:
             raise ValueError("what this group is told depends on the prefix")
-        return self._told(route, 0)
+        return self._told(route, self._filter.every)
 
     def decide(self, route: Route, key: Key) -> Told | None:
         """The same of one prefix, without path identifier."""
-        return self._told(route, self._filter.class_of(key) if self.by_prefix else 0)
+        return self._told(route, self._filter.class_of(key) if self.by_prefix else self._filter.every)
 
     def partition(self, route: Route, keys: list[Key]) -> list[tuple[Told | None, list[Key]]]:
         """The same of many prefixes of one route: the answers, each once, and the prefixes they are for."""
         if not self.by_prefix:
-            return [(self._told(route, 0), keys)]
+            return [(self._told(route, self._filter.every), keys)]
         parts = self._filter.partition(keys)
         if len(parts) == 1:
             return [(self._told(route, parts[0][0]), parts[0][1])]

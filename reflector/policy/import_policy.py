@@ -13,8 +13,9 @@ from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 from peering.route_filter import Named
-from reflector.policy.block_filter import PrefixClass, block_filter, rewritten
+from reflector.policy.block_filter import PrefixClass, block_filter
 from reflector.policy.refusal import Refusal
+from reflector.policy.rewriting import rewritten
 from reflector.rib.route import Key, Kind
 from reflector.wire.as_path import SEQUENCE
 from reflector.wire.attribute_block import AttributeBlock, Changes
@@ -65,7 +66,7 @@ class ImportPolicy:
         if decided is None:
             decided = self._decided[block] = {}
         if not self._filter.by_prefix:
-            return [(self._outcome(block, decided, 0), keys)]
+            return [(self._outcome(block, decided, self._filter.every), keys)]
         parts = self._filter.partition(keys)
         if len(parts) == 1:
             return [(self._outcome(block, decided, parts[0][0]), parts[0][1])]

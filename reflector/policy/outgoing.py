@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from peering.session import NextHopMode
-from reflector.policy.block_filter import rewritten
+from reflector.policy.rewriting import rewritten
 from reflector.rib.route import Kind
 from reflector.wire.as_path import prepend, replace_as, without_confederations
 from reflector.wire.attribute_block import AttributeBlock, Changes

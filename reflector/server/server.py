@@ -33,14 +33,15 @@ from reflector.server.listener import PAUSE, Incoming, Listener, prepare_accepte
 from reflector.server.neighbour import Neighbour
 from reflector.server.pacing import Pacing
 from reflector.server.refusal_teller import SESSION_FAILED, RefusalTeller
-from reflector.server.syn import objection
-from reflector.server.tcp_options import TcpError
+from reflector.server.syn import objection, shared_minimum_ttl
+from reflector.server.tcp_options import TcpError, set_md5_key
 from reflector.session import events
 from reflector.session.machine import Session
-from reflector.session.neighbor import CONNECTION_REJECTED, Neighbor
+from reflector.session.neighbor import Neighbor
 from reflector.session.states import ESTABLISHED
 from reflector.wire.errors import Cease, ErrorCode, ResetSession
 from reflector.wire.families import Family
+from reflector.wire.framing import NOTIFICATION, encode_message
 from reflector.wire.notification import Notification, notification_of, shutdown
 
 Passwords = Mapping[SecretKeyRef, bytes]
@@ -211,6 +212,7 @@ class ReflectorServer:
                     listener = self._listeners[place] = Listener(*place)
                     self._loop.add_reader(listener.fileno(), self._accept, listener)
                 self._listeners[place].set_keys(keys)
+                self._listeners[place].set_minimum_ttl(_shared_ttl(configuration, len(place[0])))
             except TcpError as error:
                 failed = error
         if failed is not None:
@@ -249,14 +251,22 @@ class ReflectorServer:
         neighbour.dynamic = new.address not in self.configuration.peers
         where = (old.transport.local_address, old.transport.peer_port, old.transport.interface)
         moved = where != (new.transport.local_address, new.transport.peer_port, new.transport.interface)
-        reference = old.transport.password
-        unsigned = (reference is None) is not (new.transport.password is None)
-        secret = old_passwords.get(reference) if reference else None
-        changed_key = secret != self._password(new)
+        before = old_passwords.get(old.transport.password) if old.transport.password else None
+        if before != self._password(new):
+            self._sign(neighbour, now)
         role = (old.policy.client, old.owner) != (new.policy.client, new.owner)
-        if not neighbour.machines.configure(new.session, now) and (moved or unsigned or changed_key or role):
+        if not neighbour.machines.configure(new.session, now) and (moved or role):
             neighbour.machines.reset(now, Notification(ErrorCode.CEASE, Cease.OTHER_CONFIGURATION_CHANGE))
         self._service(neighbour)
+
+    def _sign(self, neighbour: Neighbour, now: float) -> None:
+        """Another password for connections that are there: they go on if the peer changes it too (RFC 2385, 4.5)."""
+        host = bytes((8 * len(neighbour.peer.address),)) + neighbour.peer.address
+        for session, connection in list(neighbour.connections.items()):
+            try:
+                set_md5_key(connection.socket, host, self._password(neighbour.peer) or b"")
+            except TcpError as error:
+                session.connection_lost(now, str(error))
 
     def _wanted(self, neighbour: Neighbour) -> Peer | None:
         address = neighbour.peer.address
@@ -294,7 +304,7 @@ class ReflectorServer:
         if peer is None and answer.range is not None:
             peer = _from_range(answer.range, incoming.address)
         assert peer is not None
-        wrong = objection(incoming.syn, peer.transport, listener.minimum_ttl)
+        wrong = objection(incoming.syn, peer.transport, listener.minimum_ttl, incoming.interface)
         if wrong is not None:
             self._admission.released(answer.ticket, now)
             self._refuse(incoming, "not-protected", wrong, None)
@@ -330,7 +340,7 @@ class ReflectorServer:
         self._refusals.note(incoming.address, code, text)
         if notify is not None:
             try:
-                incoming.socket.send(CONNECTION_REJECTED)
+                incoming.socket.send(encode_message(NOTIFICATION, Notification(ErrorCode.CEASE, notify).encode()))
             except OSError:
                 pass  # whoever is refused may be gone already
         incoming.socket.close()
@@ -639,6 +649,12 @@ def _from_range(found: PeerRange, address: Address) -> Peer:
         transport=found.transport,
         owner=name,
     )
+
+
+def _shared_ttl(configuration: ReflectorConfiguration, size: int) -> int:
+    """Of all who may come in by an address of this size."""
+    peers = [peer.transport for address, peer in configuration.peers.items() if len(address) == size]
+    return shared_minimum_ttl([*peers, *(r.transport for r in configuration.ranges if len(r.prefix) == size + 1)])
 
 
 def _contains(prefix: Prefix, address: Address) -> bool:

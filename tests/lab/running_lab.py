@@ -96,7 +96,8 @@ class RunningLab:
         while missing := asyncio.run(check()):
             assert time.monotonic() < deadline, f"not converged: {missing}"
             time.sleep(0.1)
-        wait_until("both next hops everywhere", self._all_routes_are_twofold, seconds)
+        if self.switches():
+            wait_until("both next hops everywhere", self._all_routes_are_twofold, seconds)
 
     def _all_routes_are_twofold(self) -> bool:
         return all(

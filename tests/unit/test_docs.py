@@ -24,7 +24,7 @@ from peering.manifests import parse_manifests
 from peering.resources.bgp_filter import BGPFilterSpec
 from peering.resources.catalog import KINDS, Kind
 from tests.unit.samples import dual_tor
-from underlay.cli import app
+from underlay.cli import command_line
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -254,7 +254,7 @@ def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield path, command
 
 
-COMMANDS = dict(commands(typer.main.get_command(app), "underlay"))
+COMMANDS = dict(commands(typer.main.get_command(command_line()), "underlay"))
 
 
 def test_every_command_has_a_section_and_no_other() -> None:

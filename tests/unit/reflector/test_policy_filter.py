@@ -195,7 +195,7 @@ def test_operations_keep_what_is_there() -> None:
     added = [{"addCommunity": {"value": one}} for one in ("65000:9", "1:2:3", "65000:9", "no-export")]
     tested = BlockFilter(filters("importV4", ACCEPT | {"operations": added}), "import", IPV4_UNICAST, "ibgp")
     before = block(1, communities=(7, 0xFFFFFF01), large_communities=((9, 9, 9),), extended_communities=(bytes(8),))
-    after = tested.decide(before, 0)
+    after = tested.decide(before, tested.every)
     assert isinstance(after, AttributeBlock)
     assert values(after) == values(before) | {
         "communities": (7, 0xFFFFFF01, 65000 << 16 | 9),
@@ -209,8 +209,8 @@ def test_families_other_than_unicast_have_no_filters(family: str) -> None:
     one, some = block(1), [b"\x18\x0a\x00\x00"]
     assert not has_rules(filters("importV4", REJECT), "import", FAMILY_BY_NAME[family], "ibgp")
     assert has_rules(filters("importV4", REJECT), "import", IPV4_UNICAST, "ibgp")
-    assert tested.partition(some) == [(0, some)]
-    assert tested.decide(one, 0) is one
+    assert tested.partition(some) == [(tested.every, some)]
+    assert tested.decide(one, tested.every) is one
 
 
 def test_rules_behind_one_that_decides_make_no_classes() -> None:
@@ -228,7 +228,7 @@ def test_equal_attributes_are_the_same_block_while_it_is_used() -> None:
         filters("importV4", ACCEPT | {"operations": [{"setMED": {"value": 7}}]}), "import", IPV4_UNICAST, "ibgp"
     )
     first, second = block(1, med=1), block(1, med=2)
-    assert tested.decide(first, 0) is tested.decide(second, 0)
+    assert tested.decide(first, tested.every) is tested.decide(second, tested.every)
 
 
 def test_a_prefix_without_rules_does_not_stand_for_those_with() -> None:

@@ -160,6 +160,21 @@ def test_who_waits_keeps_nobody_out_of_a_range() -> None:
     who.released(other, NOW)
 
 
+def test_who_has_gone_does_not_give_way() -> None:
+    who = admission(range_of(WIDE, limit=2))
+    who.released(comes_in(who, client(1)).ticket, NOW)
+    session_up(who, client(2))
+    session_up(who, client(3))
+    assert refusal(who, client(4), NOW + 1000)[0] == "range-full"
+
+
+def test_who_waits_may_have_another_connection() -> None:
+    who = admission(range_of(WIDE, limit=1), waiting=1)
+    comes_in(who, client(1))
+    assert comes_in(who, client(1), NOW + 10).instead_of == ()
+    assert who.connections == 2
+
+
 def test_neighbours_with_a_session_never_give_way() -> None:
     who = admission(range_of(WIDE, limit=2))
     tickets = [session_up(who, client(1)), session_up(who, client(2))]
@@ -223,6 +238,19 @@ def test_dynamic_neighbours_leave_room_for_the_named_ones() -> None:
     assert refusal(who, peers[0])[0] == "no-room"
 
 
+def test_connections_that_are_gone_leave_room() -> None:
+    who = admission(connections=4)
+    for n in range(5):
+        who.released(session_up(who, client(n)), NOW)
+    kept = [session_up(who, client(n)) for n in range(2)]
+    assert refusal(who, client(2))[0] == "no-room"
+    who.configure({NAMED, client(0)}, [range_of(WIDE)])
+    session_up(who, client(2))
+    who.configure({NAMED}, [range_of(WIDE)])
+    who.released(kept[1], NOW)
+    assert refusal(who, client(3))[0] == "no-room"
+
+
 def test_many_named_neighbours_leave_half_of_the_room_for_others() -> None:
     who = admission(peers=[bytes((172, 16, 0, n)) for n in range(100)], connections=10)
     for n in range(5):
@@ -271,7 +299,10 @@ def test_the_order_of_those_who_wait_outlives_another_configuration() -> None:
     who.released(early, NOW + 3)
     who.configure((), [range_of(WIDE)])
     assert comes_in(who, client(3), NOW + 10).instead_of == (second,)
-    assert comes_in(who, client(4), NOW + 10).instead_of == (late.ticket,)
+    assert comes_in(who, client(4), NOW + 11).instead_of == (late.ticket,)
+    who.configure((), [range_of(WIDE)])
+    comes_in(who, client(5), NOW + 15)
+    assert refusal(who, client(6), NOW + 15.9)[0] == "no-room"
 
 
 _ADDRESSES = [NAMED, *(client(n) for n in range(6)), pack_address("10.2.0.1"), pack_address("fd00::1")]

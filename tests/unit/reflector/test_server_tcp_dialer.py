@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import socket
 import subprocess
@@ -124,6 +125,20 @@ def test_the_ttl_of_the_first_packet(
     opened.callback(incoming.socket.close)
     assert incoming.syn is not None
     assert incoming.syn.ttl == (ttl or default_ttl(listener.address))
+
+
+def test_without_file_descriptors_nobody_is_dialed(address: Address) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_free = os.dup(0)
+    os.close(next_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_free, limits[1]))
+    try:
+        with pytest.raises(TcpError, match="no file descriptor is left"):
+            dial(address, Transport())
+        with pytest.raises(TcpError, match="no file descriptor is left"):
+            Listener(address, 0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_nothing_is_left_open_when_dialing_fails(address: Address) -> None:

@@ -41,7 +41,7 @@ def tcp(options: bytes) -> bytes:
         (ipv4(1) + tcp(b""), Syn(1, False)),
         (ipv6(254) + tcp(MSS + MD5), Syn(254, True)),
         (ipv6(254) + tcp(MSS), Syn(254, False)),
-        (ipv6(254, next_header=0) + bytes((6, 0)) + bytes(6) + tcp(MD5), Syn(254, False)),
+        (ipv6(254, next_header=0) + bytes((6, 4)) + tcp(NOP + NOP + MD5)[2:] + tcp(MSS), Syn(254, False)),
         (b"", None),
     ],
     ids=["plain", "signed", "IP options", "no options", "IPv6 signed", "IPv6", "extension header", "no SYN"],
