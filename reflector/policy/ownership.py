@@ -5,17 +5,18 @@ shared prefix (service addresses). What is owned by nobody is foreign to everybo
 others without being owned.
 
 Nearly always a peer announces just what it owns: a look-up in the set of its prefixes. For another prefix the owned
-ones around it are looked up, the longest first; there are few lengths. Of many prefixes of one length the first and the
-last are enough, if no owned prefix begins between them.
+ones around it are looked up, the longest first; there are few lengths. Of many prefixes the first and the last of each
+length are enough where all between them have the same owners (prefix_intervals.py).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterator, Mapping
+from operator import itemgetter
 
 from peering.prefixes import Prefix
 from reflector.configuration import Owners, OwnershipMode
+from reflector.policy.prefix_intervals import PrefixIntervals
 from reflector.rib.route import Key
 from reflector.wire.families import IPV4_UNICAST, IPV6_UNICAST, Family
 
@@ -77,18 +78,13 @@ class _Judge:
 
     def foreign(self, owner: str, keys: list[Key]) -> list[Key]:
         """Those that the owner may not announce."""
-        around = self.owners.around
         if len(keys) <= _FEW:
+            around = self.owners.around
             return [key for key in keys if owner not in around(key)]
-        low, high = min(keys), max(keys)
-        if low[0] == high[0] and self.owners.are_alike(low, high):
-            return [] if owner in around(low) else keys
         found: list[Key] = []
-        for run in _runs(sorted(keys)):
-            if self.owners.are_alike(run[0], run[-1]):
-                found += [] if owner in around(run[0]) else run
-            else:
-                found += [key for key in run if owner not in around(key)]
+        for names, some in self.owners.intervals.partition(keys):
+            if owner not in names:
+                found += some
         return found
 
 
@@ -96,12 +92,13 @@ class _Around:
     """Prefixes with their owners, in one table for each length: the bits of the prefix as a number -> owners."""
 
     def __init__(self, bits: int, prefixes: Mapping[Prefix, Container[str]]) -> None:
+        self._bits = bits
         tables: dict[int, dict[int, Container[str]]] = {}
         for prefix, names in prefixes.items():
             tables.setdefault(prefix[0], {})[int.from_bytes(prefix[1:]) >> (bits - prefix[0])] = names
         longest_first = sorted(tables.items(), reverse=True)
         self._up_to = [[row for row in longest_first if row[0] <= length] for length in range(bits + 1)]
-        self._starts = sorted({_start(prefix) for prefix in prefixes})
+        self.intervals: PrefixIntervals[Container[str]] = PrefixIntervals(bits, self._steps)
 
     def around(self, key: Key) -> Container[str]:
         """The owners of the most specific prefix around this one."""
@@ -112,37 +109,35 @@ class _Around:
                 return names
         return _NOBODY
 
-    def are_alike(self, low: Key, high: Key) -> bool:
-        """Whether the same prefix is around these two, of one length, and all between them.
+    def _steps(self, length: int) -> Iterator[tuple[int, Container[str]]]:
+        """Where the answer of `around` changes among prefixes of this length."""
+        changes: dict[int, Container[str]] = {0: _NOBODY}
+        inside: list[tuple[int, Container[str]]] = [(1 << self._bits, _NOBODY)]
+        for first, last, names in self._ranges(length):
+            while inside[-1][0] <= first:
+                end = inside.pop()[0]
+                changes[end] = inside[-1][1]
+            inside.append((last, names))
+            changes[first] = names
+        while len(inside) > 1:
+            end = inside.pop()[0]
+            changes[end] = inside[-1][1]
+        changes.pop(1 << self._bits, None)
+        yield from sorted(changes.items(), key=itemgetter(0))
 
-        So it is when none begins between them, and that around the first reaches to the last.
-        """
-        if bisect_right(self._starts, _start(low)) != bisect_right(self._starts, _start(high)):
-            return False
-        first, last, size = int.from_bytes(low[1:]), int.from_bytes(high[1:]), 8 * len(low) - 8
-        for length, table in self._up_to[low[0]]:
-            if first >> (size - length) in table:
-                return first >> (size - length) == last >> (size - length)
-        return True
+    def _ranges(self, length: int) -> list[tuple[int, int, Container[str]]]:
+        """(first address, address behind the last, owners) of prefixes up to this length, outer before inner."""
+        found = []
+        for bits, table in reversed(self._up_to[length]):
+            shift = self._bits - bits
+            found += [(number << shift, number + 1 << shift, names) for number, names in table.items()]
+        found.sort(key=itemgetter(0))  # stable: those that begin together stay in the order of their lengths
+        return found
 
 
 _EVERYBODY = _Everybody()
 
 
-def _runs(ordered: list[Key]) -> Iterator[list[Key]]:
-    """Prefixes of one length each."""
-    start = 0
-    while start < len(ordered):
-        stop = bisect_left(ordered, bytes((ordered[start][0] + 1,)), start)
-        yield ordered[start:stop]
-        start = stop
-
-
 def _key(prefix: Prefix) -> Key:
     """A packed prefix as on the wire."""
     return prefix[: 1 + (prefix[0] + 7) // 8]
-
-
-def _start(prefix: bytes) -> bytes:
-    """The first address, without zeros at the end: so packed prefixes and keys, which are shorter, compare."""
-    return prefix[1:].rstrip(b"\0")
