@@ -15,7 +15,9 @@ from typing import NamedTuple
 from peering.prefixes import Prefix
 from peering.resources.bgp_filter import BGPFilterSpec, FilterRule
 from peering.route_filter import (
+    NORMAL_PRIORITY,
     PEER_TYPES,
+    PRIORITY_SUM,
     Community,
     Direction,
     Named,
@@ -23,6 +25,7 @@ from peering.route_filter import (
     SessionType,
     Verdict,
     compile_filters,
+    parse_community,
     prefix_set,
     rules_of,
 )
@@ -112,6 +115,26 @@ class BlockFilter:
         return holding & ((decisive & -decisive) << 1) - 1 if decisive else holding
 
 
+class _Conditions(NamedTuple):
+    """What a rule asks of attributes, as a block has them: to find the rule that decides without making a route.
+
+    `never`: it asks for an interface, and a reflector has none.
+    """
+
+    community: int | tuple[int, ...] | None
+    as_path: tuple[int, ...]
+    priority: int | None
+    never: bool
+
+    def hold(self, block: AttributeBlock) -> bool:
+        if self.never or (self.priority is not None and _priority(block) != self.priority):
+            return False
+        wanted = self.community
+        if wanted is not None and wanted not in block.communities and wanted not in block.large_communities:
+            return False
+        return not self.as_path or block.as_path[: len(self.as_path)] == self.as_path
+
+
 class _ClassFilter:
     """These rules, at least one, for prefixes that satisfy their conditions on the prefix."""
 
@@ -125,10 +148,17 @@ class _ClassFilter:
         first = self._filter.decide(Route(self._some_prefix)) if rules[0].decides else None
         self._same_for_all = first is not None and not rules[0].spec.operations
         self._refusal = self._refused(first) if first is not None and not first.accepted else None
+        self._conditions = [(_conditions(rule.spec), not _changes_nothing(rule.spec)) for rule in rules]
 
     def decide(self, block: AttributeBlock) -> AttributeBlock | Refusal:
         if self._same_for_all:
             return self._refusal or block
+        for conditions, matters in self._conditions:
+            if conditions.hold(block):
+                return self._decided(block) if matters else block
+        return block
+
+    def _decided(self, block: AttributeBlock) -> AttributeBlock | Refusal:
         seen = _seen(block, self._some_prefix)
         verdict = self._filter.decide(seen)
         if verdict is None:
@@ -138,6 +168,21 @@ class _ClassFilter:
     def _refused(self, verdict: Verdict) -> Refusal:
         rule = self._rules[int(verdict.filter)]
         return Refusal("filter", replace(verdict, filter=rule.name, rule=rule.position).place)
+
+
+def _conditions(rule: FilterRule) -> _Conditions:
+    wanted = parse_community(rule.communities.values[0]) if rule.communities else None
+    community = wanted[0] << 16 | wanted[1] if wanted is not None and len(wanted) == 2 else wanted
+    return _Conditions(community, tuple(rule.as_path_prefix or ()), rule.priority, rule.interface is not None)
+
+
+def _changes_nothing(rule: FilterRule) -> bool:
+    return rule.action == "Accept" and not rule.operations
+
+
+def _priority(block: AttributeBlock) -> int:
+    """Calico's (`Route.priority` of peering/route_filter.py)."""
+    return NORMAL_PRIORITY if block.local_pref is None else PRIORITY_SUM - block.local_pref
 
 
 def _without_prefix(rule: FilterRule, field: str) -> BGPFilterSpec:
