@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what the lab needs from the distribution (Debian, Ubuntu), and only what is missing.
-# Repeatable; leaves at once if everything is there. What is installed here is not started as a service: the lab
-# runs its daemons itself, in its namespaces. Services that were there before are left as they are.
+# Installs what the lab, its tests and the bench need from the distribution (Debian, Ubuntu), and only what is missing.
+# Repeatable; leaves at once if everything is there. What is installed here is not started as a service: they run their
+# daemons themselves, in namespaces. Services that were there before are left as they are.
 set -eu
 
 # package, and a file that shows it is there (a command is looked for on PATH)
@@ -14,6 +14,10 @@ tcpdump                        tcpdump
 frr                            /usr/lib/frr/bgpd
 frr-pythontools                /usr/lib/frr/frr-reload.py
 bird2                          birdc
+gobgpd                         gobgp
+openbgpd                       bgpctl
+gcc                            gcc
+libc6-dev                      /usr/include/stdio.h
 containernetworking-plugins    /usr/lib/cni/ptp
 '
 
@@ -75,7 +79,7 @@ fi
 
 # Packages whose services must not come up at the next boot either, if they are new here.
 new_services=''
-for service in frr bird; do
+for service in frr bird gobgpd openbgpd; do
     case " $missing" in
         *" $service "* | *" ${service}2 "*) new_services="$new_services $service" ;;
     esac

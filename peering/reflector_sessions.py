@@ -266,7 +266,7 @@ def _fabric_offers(view: ReflectorView, switches: Mapping[str, SwitchSpec]) -> I
 
 def reflector_plan(view: ReflectorView, sessions: tuple[Session, ...]) -> ReflectorPlan:
     """What the reflector has to do; it takes dynamic clients from its `acceptPrefixes`."""
-    ranges = [ListenRange(cidr=cidr, peer_asn=view.asn, limit=_LISTEN_LIMIT) for cidr in view.spec.accept_prefixes]
+    ranges = tuple(_listen_range(view, cidr) for cidr in view.spec.accept_prefixes)
     return ReflectorPlan(
         asn=view.asn,
         cluster_id=view.cluster_id,
@@ -274,9 +274,30 @@ def reflector_plan(view: ReflectorView, sessions: tuple[Session, ...]) -> Reflec
         addresses=view.addresses,
         listen_port=view.spec.listen_port,
         sessions=sessions,
-        listen_ranges=tuple(ranges),
+        listen_ranges=ranges,
         ownership=view.spec.ownership,
         node=view.spec.node,
+    )
+
+
+def _listen_range(view: ReflectorView, cidr: str) -> ListenRange:
+    """Clients of the reflector's own AS, on the terms of those that it selects."""
+    spec = view.spec
+    return ListenRange(
+        cidr=cidr,
+        peer_asn=view.asn,
+        limit=_LISTEN_LIMIT,
+        password=_password(view),
+        multihop=MULTIHOP,
+        hold_time=spec.hold_time,
+        keepalive_time=_keepalive(view),
+        graceful_restart_time=spec.graceful_restart_time,
+        long_lived_stale_time=spec.long_lived_stale_time,
+        rr_client=True,
+        add_paths=spec.add_paths,
+        import_filters=view.filters[0],
+        export_filters=view.filters[1],
+        max_prefixes=spec.max_prefixes,
     )
 
 

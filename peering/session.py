@@ -184,11 +184,26 @@ class SpeakerPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenRange:
-    """A dynamic-neighbour range of a switch."""
+    """A dynamic-neighbour range of a switch or a reflector: whoever dials in from `cidr`, at most `limit` of them.
+
+    What is said beside that is the same for each of them, and means what it means in a Session. Only a reflector's
+    ranges say it.
+    """
 
     cidr: str
     peer_asn: int
     limit: int
+    password: SecretKeyRef | None = None
+    multihop: int | None = None
+    hold_time: int = 90
+    keepalive_time: int = 30
+    graceful_restart_time: int = 120
+    long_lived_stale_time: int | None = None
+    rr_client: bool = False
+    add_paths: str | None = None
+    import_filters: tuple[str, ...] = ()
+    export_filters: tuple[str, ...] = ()
+    max_prefixes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return _json_of(self, {"peer_asn": "peerASN"})

@@ -16,7 +16,16 @@ import typer
 from peering.store.protocol import StoreError
 from underlay.output import Refused, errors, print_problems
 
-_FAMILIES = ("declaring", "planning", "asking", "processes", "reflecting", "inspecting", "lab_commands")
+_FAMILIES = (
+    "declaring",
+    "planning",
+    "asking",
+    "processes",
+    "reflecting",
+    "inspecting",
+    "reflector_view",
+    "lab_commands",
+)
 #: Commands whose processes stay, and would keep in memory what the other commands need.
 _ALONE = {"reflector": ("reflecting",)}
 

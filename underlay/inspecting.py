@@ -23,6 +23,7 @@ from peering.store.resources import load
 from underlay import reports
 from underlay.options import DEFAULT_STORE, NodeOption, OutputOption, StoreOption
 from underlay.output import Format, Refused, errors, print_data, print_table
+from underlay.reflector_view import NeighborOption, SocketOption, show_status
 
 ipam = typer.Typer(help="Blocks and addresses.", no_args_is_help=True)
 
@@ -35,14 +36,27 @@ def register(app: typer.Typer) -> None:
 def status(
     node: NodeOption = None,
     store: StoreOption = DEFAULT_STORE,
+    reflector: SocketOption = None,
+    neighbor: NeighborOption = None,
     output: OutputOption = Format.table,
 ) -> None:
     """Show every session as the nodes' speakers see it, with the reason where one is down.
 
     Exit 1 if any is, if a speaker is overdue with its report, or if a node that has sessions has never reported.
 
+    With --reflector, a reflector on this machine with its neighbours, as it sees them itself.
+
     Example: underlay status --node node-1
+
+    Example: underlay status --reflector rr-1
     """
+    if reflector is not None:
+        if node is not None:
+            raise typer.BadParameter("not together with --reflector", param_hint="--node")
+        show_status(reflector, neighbor, output)
+        return
+    if neighbor is not None:
+        raise typer.BadParameter("goes with --reflector", param_hint="--neighbor")
     resources, now = _read(store, "BGPNodeStatus", *PLAN_KINDS), time.time()
     compiled = plan(Snapshot(resources))
     reported = {r.name: cast(BGPNodeStatusSpec, r.spec) for r in resources if r.kind == "BGPNodeStatus"}

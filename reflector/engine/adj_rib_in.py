@@ -10,7 +10,8 @@ refresh (RFC 7313). They are in the table like others.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 from reflector.engine.claims import Claim
@@ -129,7 +130,7 @@ class PeerFamily:
     def clear(self) -> None:
         """The peer is gone."""
         if self.claim is not None:
-            self.claim.cleared()
+            self.claim.cleared(self._keys())
         if self.paths:
             for path in list(self.adj.routes):
                 self.table.withdraw_path(self.adj, path, path[_PATH_ID:])
@@ -214,11 +215,16 @@ class PeerFamily:
             self.stale = self.stale.difference(listed)
 
     def _drop_one(self, path: PathKey, key: Key) -> None:
-        if self.claim is not None:
-            self.claim.withdrawn([key])
         self.table.withdraw_path(self.adj, path, key)
         self.refused.pop(path, None)
         self.stale.discard(path)
+        if self.claim is not None and self.claim.concerns(key) and key not in self._keys():
+            self.claim.withdrawn([key])
+
+    def _keys(self) -> Iterator[Key]:
+        """The prefixes that the peer announces, as often as it announces them."""
+        paths = chain(self.adj.routes, self.refused)
+        return (path[_PATH_ID:] for path in paths) if self.paths else paths
 
 
 def counts(families: Mapping[Family, PeerFamily]) -> dict[str, int]:

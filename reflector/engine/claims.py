@@ -31,24 +31,42 @@ class Claims:
         self._tables = tables
         self._log = log
         self._doubtful: set[Place] = set()
+        self._before: dict[Place, set[Source]] = {}
+        self._enforced_before = False
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether `settle` has anything to do."""
+        return bool(self._doubtful)
 
     def claim(self, source: Source, owner: str, family: Family) -> Claim | None:
         """The claim of one client; None where nothing is judged."""
         return None if self.ownership.mode == "off" else Claim(self, source, owner, family)
 
     def start_again(self, ownership: Ownership) -> None:
-        """Other owners: every claim is to be made and judged again."""
+        """Other owners: every claim is to be made and judged again, until `judged`."""
+        self._enforced_before = self.ownership.mode == "enforce"
         self.ownership = ownership
         self._doubtful.update(self.duplicates)
-        self.foreign.clear()
+        self._before, self.foreign = self.foreign, {}
+
+    def judged(self) -> None:
+        """Every claim was judged again: what is not foreign any more is over."""
+        before, self._before = self._before, {}
+        for place, sources in before.items():
+            for source in sources - self.foreign.get(place, set()):
+                self._log("foreign-block-over", **self._fields(place), client=source.name)
 
     def begins(self, source: Source, place: Place) -> None:
         sources = self.foreign.setdefault(place, set())
         if source in sources:
             return
         sources.add(source)
-        self.refusals += self.ownership.mode == "enforce"
         self._doubtful.add(place)
+        known = source in self._before.get(place, ())
+        self.refusals += self.ownership.mode == "enforce" and not (known and self._enforced_before)
+        if known:
+            return
         self._log("foreign-block", **self._fields(place), client=source.name, mode=self.ownership.mode)
 
     def ends(self, source: Source, place: Place) -> None:
@@ -71,7 +89,7 @@ class Claims:
         for place in doubtful:
             announcers = self._announcers(place)
             known = self.duplicates.get(place)
-            if len(announcers) > 1 and self.ownership.owners_of(*place):
+            if len(announcers) > 1 and place in self.foreign and self.ownership.owners_of(*place):
                 self.duplicates[place] = announcers
                 if known is None:
                     self._log("duplicate-announcer", **self._fields(place), clients=list(announcers))
@@ -93,19 +111,19 @@ class Claims:
 class Claim:
     """What one client claims of one family."""
 
-    __slots__ = ("_claims", "_family", "_foreign", "_owner", "_source")
+    __slots__ = ("_claims", "_family", "_foreign", "_source", "owner")
 
     def __init__(self, claims: Claims, source: Source, owner: str, family: Family) -> None:
         self._claims = claims
         self._source = source
-        self._owner = owner
+        self.owner = owner
         self._family = family
         self._foreign: set[Key] = set()
 
     def announced(self, keys: list[Key]) -> list[Key]:
         """Those that have to be refused."""
         claims = self._claims
-        foreign = claims.ownership.foreign(self._owner, self._family, keys)
+        foreign = claims.ownership.foreign(self.owner, self._family, keys)
         if foreign or self._foreign or claims.foreign:
             self._note(keys, set(foreign))
         return foreign if claims.ownership.mode == "enforce" else []
@@ -114,11 +132,17 @@ class Claim:
         if self._foreign or self._claims.foreign:
             self._note(keys, set())
 
-    def cleared(self) -> None:
+    def cleared(self, keys: Iterable[Key]) -> None:
         """The client is gone, with everything it announced."""
         for key in self._foreign:
             self._claims.ends(self._source, (self._family, key))
         self._foreign = set()
+        if self._claims.foreign:
+            self._claims.doubt(self._family, keys)
+
+    def concerns(self, key: Key) -> bool:
+        """Whether there is anything about this prefix."""
+        return key in self._foreign or (self._family, key) in self._claims.foreign
 
     def _note(self, keys: Iterable[Key], foreign: set[Key]) -> None:
         listed = list(keys)

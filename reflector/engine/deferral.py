@@ -2,7 +2,8 @@
 
 Peers keep what we told them before, until our End-of-RIB. So that comes when everybody has said what it knows: every
 named peer is up, every peer that is up and can mark the end of its routes has done so, and nobody new came in for a
-moment (dynamic neighbours are in no list). At the latest after `LONGEST`: who is not back by then is not waited for.
+moment (dynamic neighbours are in no list). One that has just restarted itself waits for us, so we do not wait for it.
+At the latest after `LONGEST`: who is not back by then is not waited for.
 """
 
 from __future__ import annotations
@@ -44,5 +45,11 @@ class Deferral:
             bool(up)
             and now >= self._last_up + QUIET
             and all(address in up for address in named)
-            and not any(peer.awaited for peer in up.values())
+            and not any(peer.awaited and not _restarting(peer) for peer in up.values())
         )
+
+
+def _restarting(peer: PeerState) -> bool:
+    """Whether it set the R bit."""
+    restart = peer.negotiated.graceful_restart if peer.negotiated else None
+    return restart is not None and restart.restarting

@@ -80,13 +80,14 @@ class Engine:
 
     def session_up(self, peer: Peer, up: SessionUp, now: float) -> PeerState:
         """A session is Established. Stale routes of families that the peer has not kept go now."""
-        kind = kind_of(peer, up.peer.asn)
+        asn = up.peer.asn
+        kind = kind_of(peer, asn)
         state = self.peers.get(peer.address)
-        if state is None or (state.source.kind, state.source.router_id) != (kind, up.peer.router_id):
+        if state is None or (state.source.kind, state.source.router_id, state.asn) != (kind, up.peer.router_id, asn):
             if state is not None:
                 self._forget(state)
             source = Source(peer.name, kind, up.peer.router_id, peer.address)
-            state = self.peers[peer.address] = PeerState(peer, source)
+            state = self.peers[peer.address] = PeerState(peer, source, asn)
         state.config, state.negotiated, state.open, state.up_since = peer, up.negotiated, up.peer, now
         state.cache = self._cache(external=kind == "ebgp", four_octet=up.negotiated.four_octet)
         state.updates = state.faults = 0
@@ -126,12 +127,12 @@ class Engine:
             state.families[family].drop_stale()
 
     def refresh_begins(self, state: PeerState, family: Family) -> None:
-        """RFC 7313, 4: everything until the end of the refresh is new."""
-        if family in state.families:
+        """RFC 7313, 4: everything until the end of the refresh is new; not to be heeded before the End-of-RIB."""
+        if family in state.families and family not in state.awaited:
             state.families[family].mark_stale()
 
     def refresh_ends(self, state: PeerState, family: Family) -> None:
-        if family in state.families:
+        if family in state.families and family not in state.awaited:
             state.families[family].drop_stale()
 
     def refresh_requested(self, state: PeerState, family: Family) -> None:
@@ -147,16 +148,12 @@ class Engine:
         state.negotiated = state.open = None
         state.awaited.clear()
         self._leave(state)
-        for family, one in list(state.families.items()):
+        for family in list(state.families):
             keep = retained.get(family)
             if keep is None:
                 self._close_family(state, family)
                 continue
-            one.mark_stale()
-            state.retained[family] = Retained(now + keep.restart_time, keep.stale_time)
-            self._stale.add(state)
-            if not keep.restart_time:
-                self._live_long(state, family, now)
+            self._retain(state, family, keep, now)
         if not state.families:
             self.peers.pop(state.source.address, None)
 
@@ -165,7 +162,7 @@ class Engine:
     @property
     def waiting(self) -> bool:
         """Whether `publish` has anything to do."""
-        return bool(self._waiting) or any(table.changed for table in self.tables.values())
+        return bool(self._waiting) or self.claims.unsettled or any(table.changed for table in self.tables.values())
 
     def publish(self, now: float) -> Published | None:
         """Puts all changes into the logs and serves who waits. None: it is too early (see the head of this file)."""
@@ -206,29 +203,33 @@ class Engine:
         """
         before, self.configuration = self.configuration, configuration
         self._own = frozenset(configuration.addresses)
-        if (before.ownership, before.owners) != (configuration.ownership, configuration.owners):
-            self._change_owners(configuration)
-        for address, peer in peers.items():
-            state = self.peers.get(address)
-            if state is None:
+        ours = (before.cluster_id, before.addresses) != (configuration.cluster_id, configuration.addresses)
+        owners = (before.ownership, before.owners) != (configuration.ownership, configuration.owners)
+        if owners:
+            self.claims.start_again(Ownership(configuration.ownership, configuration.owners))
+        for address, state in self.peers.items():
+            old, state.config = state.config, peers.get(address, state.config)
+            if not (ours or owners or old != state.config):
                 continue
-            old, state.config = state.config.policy, peer
-            if (old.import_filters, old.allow_as_in) != (peer.policy.import_filters, peer.policy.allow_as_in):
-                self._change_import(state)
-            if old != peer.policy and state.up:
+            for family in state.families:
+                self._review(state, family, owners=owners)
+            if state.up:
                 self._waiting.append(self._mover(state))
+        if owners:
+            self.claims.judged()
 
-    def _change_owners(self, configuration: ReflectorConfiguration) -> None:
-        self.claims.start_again(Ownership(configuration.ownership, configuration.owners))
-        for state in self.peers.values():
-            for family, one in state.families.items():
-                one.claim = self._claim(state, family)
-                one.judge_again()
-
-    def _change_import(self, state: PeerState) -> None:
-        for family, one in state.families.items():
-            one.judge = self._judge(state, family)
-            one.judge_again()
+    def _review(self, state: PeerState, family: Family, *, owners: bool = False) -> None:
+        """Judges again what a peer said, if its terms are others now."""
+        one, judge = state.families[family], self._judge(state, family)
+        moved = one.claim is not None and one.claim.owner != state.config.owner
+        if one.judge is judge and not owners and not moved:
+            return
+        if moved and one.claim is not None:
+            one.claim.cleared(())
+        if owners or moved:
+            one.claim = self._claim(state, family)
+        one.judge = judge
+        one.judge_again()
 
     def _mover(self, state: PeerState) -> Callable[[], PeerState | None]:
         def move() -> PeerState | None:
@@ -258,6 +259,8 @@ class Engine:
             one = state.families[family] = PeerFamily(family, state.source, table, self._judge(state, family))
             one.paths = paths
             one.claim = self._claim(state, family)
+        else:
+            self._review(state, family)
 
     def _close_family(self, state: PeerState, family: Family) -> None:
         state.families.pop(family).clear()
@@ -276,17 +279,34 @@ class Engine:
             survivors = up.long_lived_kept if one.long_lived else up.forwarding_kept
             if family in survivors:
                 kept.until = max(kept.until, state.up_since + 3 * (up.negotiated.hold_time or 120))
-                kept.stale_time = 0
             else:
                 self._close_family(state, family)
         for family in list(state.families):
             if family not in up.negotiated.families:
                 self._close_family(state, family)
 
+    def _retain(self, state: PeerState, family: Family, keep: Retention, now: float) -> None:
+        """What a peer said stays. Where it goes away again before its End-of-RIB, what was stale already goes, or keeps
+        the time that it had as a last resort (RFC 4724, 4.2; RFC 9494, 4.2).
+        """
+        one, kept = state.families[family], state.retained.get(family)
+        until = now + keep.restart_time
+        last = until + keep.stale_time
+        if kept is not None and keep.stale_time and now < kept.last:
+            last = kept.last
+            until = now if one.long_lived else min(until, last)
+        elif kept is not None:
+            one.drop_stale()
+        one.mark_stale()
+        state.retained[family] = Retained(until, last)
+        self._stale.add(state)
+        if until <= now:
+            self._live_long(state, family, now)
+
     def _live_long(self, state: PeerState, family: Family, now: float) -> None:
         kept, one = state.retained[family], state.families[family]
-        if kept.stale_time and not one.long_lived and not state.up:
-            state.retained[family] = Retained(now + kept.stale_time, 0)
+        if kept.last > now and not one.long_lived and not state.up:
+            state.retained[family] = Retained(kept.last, kept.last)
             one.live_long()
         else:
             self._release(state, family)
@@ -300,16 +320,12 @@ class Engine:
             self._close_family(state, family)
 
     def _judge(self, state: PeerState, family: Family) -> ImportPolicy:
-        remote = self._remote_asn(state)
-        return import_policy(import_terms_of(self.configuration, state.config, state.source.kind, remote, family))
+        return import_policy(import_terms_of(self.configuration, state.config, state.source.kind, state.asn, family))
 
     def _claim(self, state: PeerState, family: Family) -> Claim | None:
         if state.source.kind != "client" or FAMILIES[family].opaque:
             return None
         return self.claims.claim(state.source, state.config.owner, family)
-
-    def _remote_asn(self, state: PeerState) -> int:
-        return state.open.asn if state.open else state.config.session.peer_asn
 
     def _check_limit(self, state: PeerState, one: PeerFamily, limit: int) -> None:
         count = len(one)
@@ -331,9 +347,7 @@ class Engine:
 
     def _export_terms(self, state: PeerState, family: Family) -> ExportTerms:
         assert state.negotiated is not None
-        return export_terms_of(
-            self.configuration, state.config, state.source.kind, self._remote_asn(state), state.negotiated, family
-        )
+        return export_terms_of(self.configuration, state.config, state.source.kind, state.asn, state.negotiated, family)
 
     def _group(self, terms: ExportTerms) -> UpdateGroup:
         group = self.groups.get(terms)

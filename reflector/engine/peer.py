@@ -27,18 +27,22 @@ class Membership:
 
 @dataclass(slots=True)
 class Retained:
-    """Stale routes of a family: until when they stay as they are, and how long as a last resort after that."""
+    """Stale routes of a family: until when they stay as they are, and until when at all (as a last resort)."""
 
     until: float
-    stale_time: int
+    last: float
 
 
 @dataclass(eq=False, slots=True)
 class PeerState:
-    """`negotiated` and `open` are there while the session is up. `awaited`: families whose End-of-RIB has not come."""
+    """`negotiated` and `open` are there while the session is up. `awaited`: families whose End-of-RIB has not come.
+
+    `asn` is the peer's AS in its last OPEN.
+    """
 
     config: Peer
     source: Source
+    asn: int
     outbox: Outbox = field(default_factory=Outbox)
     negotiated: Negotiated | None = None
     open: OpenMessage | None = None

@@ -120,8 +120,9 @@ class _Admin:
                 await _say(writer, {"error": f"there are {CLIENTS} clients already"})
             else:
                 await self._talk(reader, writer)
-        except (OSError, TimeoutError):
-            pass  # the client is gone, or hangs
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            # The client is gone, or takes nothing, or we end; what it has not taken yet it does not get.
+            writer.transport.abort()
         finally:
             self._clients.discard(task)
             writer.close()

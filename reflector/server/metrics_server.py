@@ -65,8 +65,9 @@ class _Metrics:
         try:
             async with asyncio.timeout(_PATIENCE):
                 await self._answer(reader, writer)
-        except (OSError, TimeoutError):
-            pass  # the client is gone, or hangs
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            # The client is gone, or takes nothing, or we end; what it has not taken yet it does not get.
+            writer.transport.abort()
         finally:
             self._clients.discard(task)
             writer.close()

@@ -249,11 +249,13 @@ class ReflectorServer:
             return
         neighbour.peer = new
         neighbour.dynamic = new.address not in self.configuration.peers
-        where = (old.transport.local_address, old.transport.peer_port, old.transport.interface)
-        moved = where != (new.transport.local_address, new.transport.peer_port, new.transport.interface)
         before = old_passwords.get(old.transport.password) if old.transport.password else None
-        if before != self._password(new):
+        signed_otherwise = before != self._password(new)
+        if new == old and not signed_otherwise:
+            return
+        if signed_otherwise:
             self._sign(neighbour, now)
+        moved = replace(old.transport, password=None) != replace(new.transport, password=None)
         role = (old.policy.client, old.owner) != (new.policy.client, new.owner)
         if not neighbour.machines.configure(new.session, now) and (moved or role):
             neighbour.machines.reset(now, Notification(ErrorCode.CEASE, Cease.OTHER_CONFIGURATION_CHANGE))
@@ -354,8 +356,12 @@ class ReflectorServer:
     def _dial(self, neighbour: Neighbour, session: Session) -> None:
         self._hang_up(neighbour, session)
         now = self._loop.time()
+        password = self._password(neighbour.peer)
+        if password is None and neighbour.peer.transport.password is not None:
+            session.connection_lost(now, "its password is not known")
+            return
         try:
-            dialing = dial(neighbour.peer.address, neighbour.peer.transport, self._password(neighbour.peer))
+            dialing = dial(neighbour.peer.address, neighbour.peer.transport, password)
         except TcpError as error:
             neighbour.last_error = str(error)
             session.connection_lost(now, str(error))

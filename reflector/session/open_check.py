@@ -1,7 +1,8 @@
 """What the peer's OPEN is worth: whether it is the peer, and on what terms (RFC 4271, 6.2; RFC 5492; RFC 6286).
 
-A thousand nodes that connect at once say the same in their OPENs, but for the router ID. So what does not depend on
-that is found out once for all of them, and shared: it takes far longer than everything else about a session.
+A thousand nodes that connect at once say the same in their OPENs, but for the router ID and the host name. So what does
+not depend on these is found out once for all of them, and shared: it takes far longer than everything else about a
+session, and more memory.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from reflector.wire.capabilities import Capabilities
 from reflector.wire.errors import ErrorCode, OpenError, ResetSession
 from reflector.wire.families import Family
 from reflector.wire.negotiated import Negotiated, negotiate
-from reflector.wire.open_message import OpenMessage, decode_open
+from reflector.wire.open_message import OpenMessage, decode_open, without_host_name
 
-#: How many OPENs that differ in more than the router ID are remembered.
+#: How many OPENs that differ in more than that are remembered.
 _REMEMBERED = 256
 #: Where the router ID is in the body, and one that is as good as any other.
 _ROUTER_ID = slice(5, 9)
@@ -46,14 +47,18 @@ def agree(settings: SessionSettings, body: bytes) -> Agreement:
     router_id = body[_ROUTER_ID]
     if not any(router_id):
         decode_open(body)
-    agreement = _agree_but_for_router_id(settings, body[:5] + _SOME_ROUTER_ID + body[9:])
-    remote = replace(agreement.remote, router_id=router_id)
+    shared, host_name = without_host_name(body)
+    common = _agree_on_what_is_common(settings, shared[:5] + _SOME_ROUTER_ID + shared[9:])
+    capabilities = common.remote.capabilities
+    if host_name is not None:
+        capabilities = replace(capabilities, host_name=host_name)
+    remote = OpenMessage(common.remote.asn, common.remote.hold_time, router_id, capabilities)
     _check_router_id(settings, remote)
-    return agreement._replace(remote=remote)
+    return common._replace(remote=remote)
 
 
 @lru_cache(_REMEMBERED)
-def _agree_but_for_router_id(settings: SessionSettings, body: bytes) -> Agreement:
+def _agree_on_what_is_common(settings: SessionSettings, body: bytes) -> Agreement:
     remote = decode_open(body)
     _check_asn(settings, remote)
     _check_hold_time(settings, remote)

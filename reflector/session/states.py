@@ -25,7 +25,13 @@ from reflector.wire import framing
 from reflector.wire.errors import FsmError
 
 
-class State(Enum):
+class _Member(Enum):
+    """Members are equal only to themselves; their own hash spares every look-up in the tables that of a name."""
+
+    __hash__ = object.__hash__
+
+
+class State(_Member):
     """The states of RFC 4271, 8.2.2, by the names that operators know."""
 
     IDLE = "Idle"
@@ -36,7 +42,7 @@ class State(Enum):
     ESTABLISHED = "Established"
 
 
-class Input(Enum):
+class Input(_Member):
     """What can happen to a machine; the value is the RFC's name of the event."""
 
     START = "ManualStart"  # 1, 3
@@ -61,7 +67,7 @@ class Input(Enum):
     REFRESH_ERROR = "RouteRefreshMsgErr"  # RFC 7313, 5
 
 
-class Action(Enum):
+class Action(_Member):
     """What the machine does on its way to the next state; the value is what the handbook says of it."""
 
     IGNORE = "nothing"

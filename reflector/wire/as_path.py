@@ -60,6 +60,8 @@ def encode_path(segments: Iterable[Segment], width: int = 4) -> bytes:
 
 def path_length(segments: Segments) -> int:
     """As the decision process counts: a set is one, a confederation nothing (RFC 4271, 9.1.2.2; RFC 5065, 5.3)."""
+    if len(segments) == 1 and segments[0][0] == SEQUENCE:
+        return len(segments[0][1])
     return sum(len(asns) if kind == SEQUENCE else kind == SET for kind, asns in segments)
 
 
@@ -72,7 +74,10 @@ def flat(segments: Segments) -> tuple[int, ...]:
 
 def neighbour_as(segments: Segments) -> int:
     """The AS the path came in from; 0 for one that began inside our own."""
-    return next((asns[0] for kind, asns in segments if kind not in _CONFED), 0)
+    for kind, asns in segments:
+        if kind not in _CONFED:
+            return asns[0]
+    return 0
 
 
 def has_confederation(segments: Segments) -> bool:

@@ -38,6 +38,12 @@ from reflector.wire.attributes import (
 Decoded = Mapping[int, tuple[int, Any]]
 
 _CODE_BY_NAME = {row.name: code for code, row in ROWS.items()}
+#: (flags, value) of an attribute that is not there, and of a list that is not there.
+_NOTHING: tuple[int, Any] = (0, None)
+_NONE_OF_THEM: tuple[int, Any] = (0, ())
+#: Reflected forms of one block, one for each client that has its attributes: beyond so many they are forgotten. Clients
+#: come and go, and a block may outlive them all.
+_MOST_REFLECTED = 1 << 15
 
 
 class Changes(TypedDict, total=False):
@@ -90,28 +96,26 @@ class AttributeBlock:
     )
 
     def __init__(self, raw: bytes, decoded: Decoded) -> None:
-        def value(code: int, default: Any = None) -> Any:
-            return decoded[code][1] if code in decoded else default
-
+        value = decoded.get
         self.raw = raw
         self.origin: int = decoded[ORIGIN][1]
         self.segments: Segments = decoded[AS_PATH][1]
         self.as_path = flat(self.segments)
         self.as_path_length = path_length(self.segments)
         self.neighbour_as = neighbour_as(self.segments)
-        self.med: int | None = value(MULTI_EXIT_DISC)
-        self.local_pref: int | None = value(LOCAL_PREF)
-        self.atomic_aggregate: bool = value(ATOMIC_AGGREGATE, False)
-        self.aggregator: Aggregator | None = value(AGGREGATOR)
-        self.communities: tuple[int, ...] = value(COMMUNITIES, ())
-        self.originator_id: bytes | None = value(ORIGINATOR_ID)
-        self.cluster_list: tuple[bytes, ...] = value(CLUSTER_LIST, ())
+        self.med: int | None = value(MULTI_EXIT_DISC, _NOTHING)[1]
+        self.local_pref: int | None = value(LOCAL_PREF, _NOTHING)[1]
+        self.atomic_aggregate: bool = ATOMIC_AGGREGATE in decoded
+        self.aggregator: Aggregator | None = value(AGGREGATOR, _NOTHING)[1]
+        self.communities: tuple[int, ...] = value(COMMUNITIES, _NONE_OF_THEM)[1]
+        self.originator_id: bytes | None = value(ORIGINATOR_ID, _NOTHING)[1]
+        self.cluster_list: tuple[bytes, ...] = value(CLUSTER_LIST, _NONE_OF_THEM)[1]
         self.cluster_list_length = len(self.cluster_list)
-        self.extended_communities: tuple[bytes, ...] = value(EXTENDED_COMMUNITIES, ())
-        self.large_communities: tuple[tuple[int, int, int], ...] = value(LARGE_COMMUNITIES, ())
+        self.extended_communities: tuple[bytes, ...] = value(EXTENDED_COMMUNITIES, _NONE_OF_THEM)[1]
+        self.large_communities: tuple[tuple[int, int, int], ...] = value(LARGE_COMMUNITIES, _NONE_OF_THEM)[1]
         self._narrow: bytes | None = None
-        self._reflected: dict[tuple[bytes, bytes, bool], bytes] = {}
-        self._rewritten: dict[tuple[tuple[str, Any], ...], AttributeBlock] = {}
+        self._reflected: dict[tuple[bytes, bytes, bool], bytes] | None = None
+        self._rewritten: dict[tuple[tuple[str, Any], ...], AttributeBlock] | None = None
 
     def attribute(self, code: int) -> bytes | None:
         """The value of the attribute of this type code; None when there is none."""
@@ -132,9 +136,12 @@ class AttributeBlock:
         before the others. Computed once.
         """
         key = (self.originator_id or originator_id, cluster_id, four_octet)
-        found = self._reflected.get(key)
+        known = self._reflected
+        if known is None or len(known) >= _MOST_REFLECTED:
+            known = self._reflected = {}
+        found = known.get(key)
         if found is None:
-            found = self._reflected[key] = self._reflect(*key)
+            found = known[key] = self._reflect(*key)
         return found
 
     def _reflect(self, originator_id: bytes, cluster_id: bytes, four_octet: bool) -> bytes:
@@ -151,6 +158,8 @@ class AttributeBlock:
         taken out. Raises KeyError for an unknown name.
         """
         key = tuple(sorted(changes.items()))
+        if self._rewritten is None:
+            self._rewritten = {}
         found = self._rewritten.get(key)
         if found is None:
             found = self._rewritten[key] = self._rewrite(changes)

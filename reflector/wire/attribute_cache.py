@@ -32,17 +32,26 @@ class Attributes(NamedTuple):
 
 
 class AttributeCache:
-    """`external`: the sessions are eBGP. `four_octet`: what was negotiated (RFC 6793).
+    """`external`: the sessions are eBGP. `four_octet`: what was negotiated (RFC 6793). `loopback`: they run over
+    loopback addresses (127.0.0.0/8, ::1), and only there such a next hop is one.
 
     `known` has attributes without what `take_apart` takes out. `usable` is the shortest way for an UPDATE of IPv4
-    unicast prefixes: all attribute bytes -> (block, next hop, faults), if the routes can be used.
+    unicast prefixes: where NEXT_HOP is, and all other attributes -> what they mean, if routes can be used with them.
     """
 
-    def __init__(self, *, external: bool, four_octet: bool = True, remembered_bytes: int = REMEMBERED_BYTES) -> None:
+    def __init__(
+        self,
+        *,
+        external: bool,
+        four_octet: bool = True,
+        loopback: bool = False,
+        remembered_bytes: int = REMEMBERED_BYTES,
+    ) -> None:
         self.external = external
         self.four_octet = four_octet
+        self.loopback = loopback
         self._reader = AttributeReader(external=external, four_octet=four_octet)
-        self.usable: dict[bytes, tuple[AttributeBlock, bytes, tuple[Fault, ...]]] = {}
+        self.usable: dict[tuple[int, bytes], tuple[AttributeBlock, tuple[Fault, ...]]] = {}
         self.known: dict[bytes, Attributes] = {}
         self._blocks: WeakValueDictionary[bytes, AttributeBlock] = WeakValueDictionary()
         self._limit = remembered_bytes
@@ -57,10 +66,10 @@ class AttributeCache:
             self.known[rest] = found
         return found
 
-    def remember(self, raw: bytes, block: AttributeBlock, next_hop: bytes, faults: tuple[Fault, ...]) -> None:
-        """These attributes of an UPDATE can be used as they are."""
-        self._make_room(raw)
-        self.usable[raw] = (block, next_hop, faults)
+    def remember(self, next_hop_at: int, rest: bytes, block: AttributeBlock, faults: tuple[Fault, ...]) -> None:
+        """An UPDATE of IPv4 unicast prefixes whose NEXT_HOP begins there can be used with these other attributes."""
+        self._make_room(rest)
+        self.usable[next_hop_at, rest] = (block, faults)
 
     def _make_room(self, raw: bytes) -> None:
         self._size += len(raw) + _ENTRY_BYTES

@@ -28,10 +28,10 @@ from reflector.wire.attributes import (
     ROWS,
     TRANSITIVE,
     AttributeRow,
-    Framing,
+    cut,
     decode_aggregator,
     encode_attribute,
-    walk,
+    parted,
 )
 from reflector.wire.errors import ErrorCode, Fault, Malformed, ResetSession, Strength, UpdateError
 from reflector.wire.next_hop import next_hop_damage
@@ -39,6 +39,11 @@ from reflector.wire.next_hop import next_hop_damage
 #: An UPDATE may have thousands of attributes that are wrong; so many are told, and the strongest is among them.
 _MOST_FAULTS = 8
 _KIND_BITS = OPTIONAL | TRANSITIVE
+#: Sets of attributes differ in one or two of them: so many attributes, of up to so many bytes, are remembered singly.
+_REMEMBERED, _SHORT = 4096, 64
+#: What an attribute means ((flags, decoded value), a Fault, or None for one to be dropped), and whether its bytes have
+#: the form in which they are sent.
+_Outcome = tuple[Any, bool]
 #: Attributes whose bytes may not be what they came as.
 _CHANGED = frozenset((AS4_PATH, AS4_AGGREGATOR, LARGE_COMMUNITIES))
 _TAKEN_OUT = frozenset((NEXT_HOP, MP_REACH_NLRI, MP_UNREACH_NLRI))
@@ -47,7 +52,8 @@ _TAKEN_OUT = frozenset((NEXT_HOP, MP_REACH_NLRI, MP_UNREACH_NLRI))
 class Parts(NamedTuple):
     """Attributes of an UPDATE taken apart: (flags, value) of what is not part of a block, and the rest as it was.
 
-    `repeated`: there was more than one NEXT_HOP, of which the first is here (RFC 7606, 3 g).
+    `repeated`: there was more than one NEXT_HOP, of which the first is here (RFC 7606, 3 g). `next_hop_at` is where it
+    began.
     """
 
     rest: bytes
@@ -55,6 +61,12 @@ class Parts(NamedTuple):
     reach: tuple[int, bytes] | None
     unreach: tuple[int, bytes] | None
     repeated: bool = False
+    next_hop_at: int = -1
+
+    @property
+    def next_hop_alone(self) -> bool:
+        """Whether one NEXT_HOP is all that was taken out."""
+        return self.next_hop is not None and self.reach is None and self.unreach is None and not self.repeated
 
 
 def take_apart(raw: bytes, known: Container[bytes] = ()) -> Parts:
@@ -66,7 +78,7 @@ def take_apart(raw: bytes, known: Container[bytes] = ()) -> Parts:
     found: dict[int, tuple[int, bytes]] = {}
     pieces: list[bytes] = []
     position = kept = 0
-    size = len(raw)
+    size, next_hop_at = len(raw), -1
     rest, repeated = raw, False
     while position + 3 <= size:
         flags, code, start = raw[position], raw[position + 1], position + 3
@@ -81,6 +93,8 @@ def take_apart(raw: bytes, known: Container[bytes] = ()) -> Parts:
             kept = end
             if code not in found:
                 found[code] = (flags, raw[start:end])
+                if code == NEXT_HOP:
+                    next_hop_at = position
                 rest = b"".join((*pieces, raw[end:]))
                 if rest in known:
                     break
@@ -95,10 +109,11 @@ def take_apart(raw: bytes, known: Container[bytes] = ()) -> Parts:
         position = end
     if repeated:
         rest = b"".join((*pieces, raw[kept:]))
-    return Parts(rest, found.get(NEXT_HOP), found.get(MP_REACH_NLRI), found.get(MP_UNREACH_NLRI), repeated)
+    reach, unreach = found.get(MP_REACH_NLRI), found.get(MP_UNREACH_NLRI)
+    return Parts(rest, found.get(NEXT_HOP), reach, unreach, repeated, next_hop_at)
 
 
-def read_next_hop(attribute: tuple[int, bytes] | None) -> bytes | Fault:
+def read_next_hop(attribute: tuple[int, bytes] | None, *, loopback: bool = False) -> bytes | Fault:
     """The next hop in a NEXT_HOP attribute, or what is wrong with it (RFC 7606, 7.3; RFC 4271, 6.3)."""
     if attribute is None:
         return _missing(NEXT_HOP)
@@ -110,7 +125,7 @@ def read_next_hop(attribute: tuple[int, bytes] | None) -> bytes | Fault:
         next_hop: bytes = row.decode(value)
     except Malformed as malformed:
         return _fault(row.malformed, NEXT_HOP, flags, value, str(malformed), malformed.subcode)
-    damage = next_hop_damage(next_hop)
+    damage = next_hop_damage(next_hop, loopback=loopback)
     return _fault(row.malformed, NEXT_HOP, flags, value, damage, UpdateError.INVALID_NEXT_HOP) if damage else next_hop
 
 
@@ -141,6 +156,7 @@ class AttributeReader:
         self._four_octet = four_octet
         self._rows = _rows(external=external, four_octet=four_octet)
         self._refused = frozenset(code for code, row in ROWS.items() if row.internal and external)
+        self._known: dict[bytes, _Outcome] = {}
 
     def read(self, rest: bytes) -> Reading:
         """`rest` is that of `take_apart`."""
@@ -148,26 +164,41 @@ class AttributeReader:
         faults: list[Fault] = []
         seen: set[int] = set()
         canonical, last = self._four_octet, 0
-        try:
-            for code, flags, value in walk(rest):
-                outcome = self._attribute(code, flags, value) if code not in seen else _twice(code, flags, value)
-                seen.add(code)
-                if outcome.__class__ is tuple:
-                    decoded[code] = outcome
-                    form = outcome[0] | EXTENDED_LENGTH if len(value) > 255 else outcome[0]
-                    canonical = canonical and code > last and flags == form and code not in _CHANGED
-                    last = code
-                else:
-                    canonical = False
-                    if outcome is not None:
-                        _tell(faults, outcome)
-        except Framing as broken:
-            _tell(faults, Fault(Strength.WITHDRAW, str(broken), UpdateError.MALFORMED_ATTRIBUTE_LIST))
+        attributes, damage = cut(rest)
+        for attribute in attributes:
+            code = attribute[1]
+            meaning, form = self._known.get(attribute) or self._outcome(attribute)
+            if code in seen:
+                meaning = _twice(*parted(attribute))
+            seen.add(code)
+            if meaning.__class__ is tuple:
+                decoded[code] = meaning
+                canonical = canonical and form and code > last
+                last = code
+            else:
+                canonical = False
+                if meaning is not None:
+                    _tell(faults, meaning)
+        if damage:
+            _tell(faults, Fault(Strength.WITHDRAW, damage, UpdateError.MALFORMED_ATTRIBUTE_LIST))
         self._four_octets(decoded)
         missing = None
         if ORIGIN not in seen or AS_PATH not in seen:
             missing = _missing(AS_PATH if ORIGIN in seen else ORIGIN)
         return Reading(decoded, canonical, tuple(faults), missing)
+
+    def _outcome(self, attribute: bytes) -> _Outcome:
+        """Reads an attribute, and remembers a short one."""
+        code, flags, value = parted(attribute)
+        meaning = self._attribute(code, flags, value)
+        form = False
+        if meaning.__class__ is tuple and code not in _CHANGED:
+            form = flags == (meaning[0] | EXTENDED_LENGTH if len(value) > 255 else meaning[0])
+        if len(attribute) <= _SHORT:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[attribute] = (meaning, form)
+        return meaning, form
 
     def _attribute(self, code: int, flags: int, value: bytes) -> Any:
         """(flags, decoded value), a Fault, or None when the attribute is to be dropped without a word."""

@@ -43,24 +43,34 @@ def encode_attribute(code: int, flags: int, value: bytes) -> bytes:
     return bytes((flags & ~EXTENDED_LENGTH, code, size)) + value
 
 
+def cut(raw: bytes) -> tuple[list[bytes], str]:
+    """The attributes of a field, each with its head, and what is wrong behind the last whole one (RFC 7606, 4)."""
+    found: list[bytes] = []
+    position, size = 0, len(raw)
+    while position + 3 <= size:
+        end = position + 3 + raw[position + 2]
+        if raw[position] & EXTENDED_LENGTH:
+            if position + 4 > size:
+                break
+            end = position + 4 + (raw[position + 2] << 8 | raw[position + 3])
+        if end > size:
+            return found, f"attribute {raw[position + 1]} is longer than the field it is in"
+        found.append(raw[position:end])
+        position = end
+    return found, f"{size - position} bytes behind the last attribute" if position < size else ""
+
+
+def parted(attribute: bytes) -> Attribute:
+    """One whole attribute as code, flags and value."""
+    return attribute[1], attribute[0], attribute[4 if attribute[0] & EXTENDED_LENGTH else 3 :]
+
+
 def walk(raw: bytes) -> Iterator[Attribute]:
     """The attributes of a field in their order. Raises Framing behind the last whole one."""
-    position, size = 0, len(raw)
-    while position < size:
-        if position + 3 > size:
-            raise Framing(f"{size - position} bytes behind the last attribute")
-        flags, start = raw[position], position + 3
-        if flags & EXTENDED_LENGTH:
-            start += 1
-            if start > size:
-                raise Framing("3 bytes behind the last attribute")
-            end = start + (raw[position + 2] << 8 | raw[position + 3])
-        else:
-            end = start + raw[position + 2]
-        if end > size:
-            raise Framing(f"attribute {raw[position + 1]} is longer than the field it is in")
-        yield raw[position + 1], flags, raw[start:end]
-        position = end
+    found, damage = cut(raw)
+    yield from map(parted, found)
+    if damage:
+        raise Framing(damage)
 
 
 def index_of(raw: bytes, code: int) -> int:

@@ -70,9 +70,11 @@ class Capabilities:
     def encode(self) -> bytes:
         """Code, length and value of each, by code; those not understood last."""
         known = (
-            _tlv(code, value) for code, row in sorted(_ROWS.items()) for value in row.encode(getattr(self, row.field))
+            encode_tlv(code, value)
+            for code, row in sorted(_ROWS.items())
+            for value in row.encode(getattr(self, row.field))
         )
-        return b"".join([*known, *(_tlv(code, value) for code, value in self.unknown)])
+        return b"".join([*known, *(encode_tlv(code, value) for code, value in self.unknown)])
 
 
 def decode_capabilities(tlvs: Iterable[tuple[int, bytes]]) -> Capabilities:
@@ -108,7 +110,8 @@ class _Row(NamedTuple):
     repeats: bool = False
 
 
-def _tlv(code: int, value: bytes) -> bytes:
+def encode_tlv(code: int, value: bytes) -> bytes:
+    """A capability as in the parameter of an OPEN."""
     return bytes((code, len(value))) + value
 
 

@@ -10,7 +10,9 @@ kinds of damage. RFC 7606, 5.3 asks no more: a route whose prefix cannot be loca
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 from peering.prefixes import format_prefix
 
@@ -25,8 +27,10 @@ _LABEL, _LABEL_BITS, _BOTTOM_OF_STACK = 3, 24, 1
 
 #: By bits over the last whole byte: the host bits of a prefix's last byte.
 _HOST_BITS = (0, 0x7F, 0x3F, 0x1F, 0x0F, 0x07, 0x03, 0x01)
-#: From this size on it pays to see whether all prefixes of a field are equally long.
-_LONG_FIELD = 48
+#: From so many prefixes on it pays to see whether all of a field are equally long.
+_MANY = 6
+#: Layouts of up to so many prefixes are remembered; longer fields are cut in several turns.
+_MOST_AT_ONCE = 1024
 #: By `length & 7`: the bytes that have no host bits.
 _CLEAN = tuple(bytes(byte for byte in range(256) if not byte & host) for host in _HOST_BITS)
 
@@ -41,7 +45,7 @@ def prefix_splitters(bits: int) -> tuple[Splitter, Splitter]:
 
     def split(data: bytes) -> list[Key]:
         end = len(data)
-        if end >= _LONG_FIELD:
+        if end and end >= _MANY * sizes[data[0]]:
             keys = _equally_long(data, sizes[data[0]])
             if keys is not None:
                 return keys
@@ -107,7 +111,21 @@ def _equally_long(data: bytes, size: int) -> list[Key] | None:
         return None
     if length & 7 and data[size - 1 :: size].translate(None, _CLEAN[length & 7]):
         return None
-    return [data[start : start + size] for start in range(0, len(data), size)]
+    return _pieces(data, size, count)
+
+
+def _pieces(data: bytes, size: int, count: int) -> list[Key]:
+    """The data in `count` pieces of `size` bytes; several times as fast as slicing."""
+    if count <= _MOST_AT_ONCE:
+        return list(_layout(size, count).unpack(data))
+    step = _MOST_AT_ONCE * size
+    turns = (data[start : start + step] for start in range(0, len(data), step))
+    return [key for turn in turns for key in _layout(size, len(turn) // size).unpack(turn)]
+
+
+@lru_cache(128)
+def _layout(size: int, count: int) -> struct.Struct:
+    return struct.Struct(f"{size}s" * count)
 
 
 def _without_host_bits(key: Key) -> Key:

@@ -18,6 +18,7 @@ from reflector.wire.errors import (
 
 #: The longest reason in words, in bytes of UTF-8.
 MAX_REASON = 255
+_HARD_RESET = (ErrorCode.CEASE, Cease.HARD_RESET)
 #: What a reason is in: RFC 9003, 2.
 _WITH_REASON = (Cease.ADMINISTRATIVE_SHUTDOWN, Cease.ADMINISTRATIVE_RESET)
 
@@ -44,8 +45,20 @@ class Notification:
         return bytes((self.code, self.subcode)) + self.data[:4075]
 
     @property
+    def enclosed(self) -> Notification | None:
+        """What a Cease/Hard Reset stands for (RFC 8538, 3.1). Without one, and with another Hard Reset in it, None."""
+        if (self.code, self.subcode) != _HARD_RESET or len(self.data) < 2 or tuple(self.data[:2]) == _HARD_RESET:
+            return None
+        return Notification(self.data[0], self.data[1], self.data[2:])
+
+    @property
     def name(self) -> str:
-        """`"cease, administrative shutdown"`; numbers where there is no name."""
+        """`"cease, administrative shutdown"`; numbers where there is no name; what a Hard Reset stands for."""
+        within = self.enclosed
+        return f"{self._own_name} ({within.name})" if within else self._own_name
+
+    @property
+    def _own_name(self) -> str:
         try:
             code = _words(ErrorCode(self.code))
         except ValueError:
@@ -61,6 +74,9 @@ class Notification:
     @property
     def reason(self) -> str:
         """The reason in words; empty without one, or when it is none."""
+        within = self.enclosed
+        if within:
+            return within.reason
         if self.code != ErrorCode.CEASE or self.subcode not in _WITH_REASON or not self.data:
             return ""
         text = self.data[1 : 1 + self.data[0]]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from reflector.wire.as_path import AS_TRANS
-from reflector.wire.capabilities import Capabilities, decode_capabilities
+from reflector.wire.capabilities import HOST_NAME, Capabilities, decode_capabilities, encode_tlv
 from reflector.wire.errors import ErrorCode, HeaderError, OpenError, ResetSession
 from reflector.wire.framing import HEADER_LENGTH
 
@@ -35,13 +35,17 @@ class OpenMessage:
         """The body. The capability of four-byte AS numbers is the caller's: it says whether this speaker has it."""
         asn = self.asn if self.asn < 1 << 16 else AS_TRANS
         head = bytes((VERSION,)) + asn.to_bytes(2, "big") + self.hold_time.to_bytes(2, "big") + self.router_id
-        value = self.capabilities.encode()
-        if not value:
-            return head + b"\0"
-        if len(value) + 2 < _EXTENDED:
-            return head + bytes((len(value) + 2, _CAPABILITIES, len(value))) + value
-        parameter = bytes((_CAPABILITIES,)) + len(value).to_bytes(2, "big") + value
-        return head + bytes((_EXTENDED, _EXTENDED)) + len(parameter).to_bytes(2, "big") + parameter
+        return head + _encode_parameters(self.capabilities.encode())
+
+
+def _encode_parameters(value: bytes) -> bytes:
+    """The optional parameters with these capabilities, and their length."""
+    if not value:
+        return b"\0"
+    if len(value) + 2 < _EXTENDED:
+        return bytes((len(value) + 2, _CAPABILITIES, len(value))) + value
+    parameter = bytes((_CAPABILITIES,)) + len(value).to_bytes(2, "big") + value
+    return bytes((_EXTENDED, _EXTENDED)) + len(parameter).to_bytes(2, "big") + parameter
 
 
 def decode_open(body: bytes) -> OpenMessage:
@@ -66,6 +70,24 @@ def decode_open(body: bytes) -> OpenMessage:
     if asn == 0:
         raise _error(OpenError.BAD_PEER_AS, "AS number 0", body[1:3])
     return OpenMessage(asn, hold_time, router_id, capabilities)
+
+
+def without_host_name(body: bytes) -> tuple[bytes, tuple[str, str] | None]:
+    """The body of an OPEN without the capability that no two speakers have alike, and what that said.
+
+    A body that has none, or more than one, or cannot be read, comes back as it is.
+    """
+    if HOST_NAME not in body or len(body) < _FIXED:
+        return body, None
+    try:
+        found = list(_capabilities(body))
+    except ResetSession:
+        return body, None
+    names = decode_capabilities([each for each in found if each[0] == HOST_NAME])
+    rest = [(code, value) for code, value in found if code != HOST_NAME]
+    if names.host_name is None or len(rest) != len(found) - 1:
+        return body, None
+    return body[: _FIXED - 1] + _encode_parameters(b"".join(encode_tlv(*each) for each in rest)), names.host_name
 
 
 def _capabilities(body: bytes) -> Iterator[tuple[int, bytes]]:

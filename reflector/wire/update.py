@@ -1,13 +1,15 @@
 """UPDATE taken apart (RFC 4271, 4.3 and 6.3; RFC 4760; RFC 7606).
 
-Most UPDATEs of a session carry attributes that were seen before. For IPv4 unicast those cost two lengths, a dict
-look-up of the attribute bytes and the cut of the NLRI field; for other families NLRI and next hop are taken out first.
+Most UPDATEs carry attributes that were seen before, be it with another next hop. For IPv4 unicast those cost two
+lengths, a dict look-up of the attribute bytes without NEXT_HOP and the cut of the NLRI field; for other families NLRI
+and next hop are taken out first. Bytes that look like a NEXT_HOP may stand within another attribute: so what is looked
+up is also their place, which was found once by reading such attributes from their start.
 
 What may be wrong, from the outside in: lengths of the fields (reset), an NLRI field that cannot be cut (reset: what it
 withdraws or replaces is not known, RFC 7606, 3 j), attributes (what their rows say), next hops (withdrawn). Faults that
-call for withdrawal withdraw everything the UPDATE announces. Where it announces nothing they end the session (RFC 7606,
-5.2): the announcement may have been in the damaged part. NLRI of families that were not negotiated are passed over,
-well formed or not.
+call for withdrawal withdraw everything the UPDATE announces. Where it announces nothing, and has other attributes than
+MP_UNREACH_NLRI, they end the session (RFC 7606, 5.2): the announcement may have been in the damaged part. NLRI of
+families that were not negotiated are passed over, well formed or not.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from reflector.wire.nlri import Key, MalformedNlri, Splitter
 NextHop = bytes
 _NO_ADDRESSES: frozenset[bytes] = frozenset()
 _IPV4 = IPV4_UNICAST.packed
+_NEXT_HOP, _NEXT_HOP_SIZE = b"\x40\x03\x04", 7
 _KIND_BITS = OPTIONAL | TRANSITIVE
+_TITLES = {MP_REACH_NLRI: "MP_REACH_NLRI", MP_UNREACH_NLRI: "MP_UNREACH_NLRI"}
 
 
 class Update(NamedTuple):
@@ -58,31 +62,40 @@ def decode_update(
     if stop > size:
         raise _reset(UpdateError.MALFORMED_ATTRIBUTE_LIST, "fields that are longer than the UPDATE")
     raw = body[start:stop]
-    usable = cache.usable.get(raw)
-    if usable is not None and start == 4 and stop < size:
-        block, next_hop, faults = usable
-        carried = negotiated.carried.get(_IPV4)
-        if carried is not None and next_hop not in own_addresses:
-            return Update([], [(IPV4_UNICAST, next_hop, _cut(carried.split, body[stop:]))], block, None, faults)
-    return _Reading(negotiated, own_addresses).update(cache, body[2 : start - 2], raw, body[stop:])
+    if start == 4 and stop < size:
+        at = raw.find(_NEXT_HOP)
+        usable = cache.usable.get((at, raw[:at] + raw[at + _NEXT_HOP_SIZE :]))
+        if usable is not None:
+            next_hop = raw[at + 3 : at + _NEXT_HOP_SIZE]
+            carried = negotiated.carried.get(_IPV4)
+            if (
+                carried is not None
+                and len(next_hop) == 4
+                and next_hop_damage(next_hop, loopback=cache.loopback) is None
+                and next_hop not in own_addresses
+            ):
+                block, faults = usable
+                return Update([], [(IPV4_UNICAST, next_hop, _cut(carried.split, body[stop:]))], block, None, faults)
+    return _Reading(negotiated, cache, own_addresses).update(body[2 : start - 2], raw, body[stop:])
 
 
 class _Reading:
     """One UPDATE on its way to be understood."""
 
-    __slots__ = ("announced", "faults", "negotiated", "own_addresses", "withdrawn")
+    __slots__ = ("announced", "cache", "faults", "negotiated", "own_addresses", "withdrawn")
 
-    def __init__(self, negotiated: Negotiated, own_addresses: frozenset[bytes]) -> None:
+    def __init__(self, negotiated: Negotiated, cache: AttributeCache, own_addresses: frozenset[bytes]) -> None:
         self.negotiated = negotiated
+        self.cache = cache
         self.own_addresses = own_addresses
         self.withdrawn: list[tuple[Family, list[Key]]] = []
         self.announced: list[tuple[Family, NextHop, list[Key]]] = []
         self.faults: tuple[Fault, ...] = ()
 
-    def update(self, cache: AttributeCache, gone: bytes, raw: bytes, nlri: bytes) -> Update:
+    def update(self, gone: bytes, raw: bytes, nlri: bytes) -> Update:
         """From the three fields of an UPDATE."""
-        parts = take_apart(raw, cache.known)
-        block, self.faults, missing = cache.find(parts.rest)
+        parts = take_apart(raw, self.cache.known)
+        block, self.faults, missing = self.cache.find(parts.rest)
         announces = bool(nlri)
         if parts.repeated:
             self._wrong(Fault(Strength.DISCARD, "NEXT_HOP: given twice", UpdateError.MALFORMED_ATTRIBUTE_LIST))
@@ -103,23 +116,24 @@ class _Reading:
             return Update(self.withdrawn, [], None, None, self.faults)
         if not self.announced:
             return Update(self.withdrawn, [], None, None, self.faults)
-        if block is not None and parts.reach is None and parts.unreach is None:
-            cache.remember(raw, block, self.announced[0][1], self.faults)
+        if block is not None and parts.next_hop_alone:
+            self.cache.remember(parts.next_hop_at, parts.rest, block, self.faults)
         return Update(self.withdrawn, self.announced, block, None, self.faults)
 
     def _without_announcement(self, gone: bytes, raw: bytes, parts: Parts) -> Update:
         """Withdrawals, End-of-RIB (RFC 4724, 2), or attributes for nothing."""
         if parts.next_hop is not None:
-            next_hop = read_next_hop(parts.next_hop)
+            next_hop = read_next_hop(parts.next_hop, loopback=self.cache.loopback)
             if isinstance(next_hop, Fault) and next_hop.subcode != UpdateError.INVALID_NEXT_HOP:
                 self._wrong(next_hop)
+        only_unreach = not parts.rest and parts.next_hop is None and parts.reach is None
         for fault in self.faults:
-            if fault.strength is Strength.WITHDRAW:
+            if fault.strength is Strength.WITHDRAW and not only_unreach:
                 raise reset_by(fault)
         ended = None
         if not gone and not raw:
             ended = self.negotiated.carried.get(_IPV4)
-        elif not gone and not parts.rest and parts.next_hop is None and parts.unreach and len(parts.unreach[1]) == 3:
+        elif not gone and only_unreach and parts.unreach and len(parts.unreach[1]) == 3:
             ended = self.negotiated.carried.get(parts.unreach[1])
         return Update(self.withdrawn, [], None, ended and ended.family, self.faults)
 
@@ -135,7 +149,7 @@ class _Reading:
         if carried is None:
             self._wrong(_not_negotiated(IPV4_UNICAST))
             return
-        next_hop = read_next_hop(attribute)
+        next_hop = read_next_hop(attribute, loopback=self.cache.loopback)
         if isinstance(next_hop, Fault):
             self._wrong(next_hop)
             next_hop = b""
@@ -151,8 +165,7 @@ class _Reading:
         if carried is None:
             self._wrong(_not_negotiated(unpack_family(value)))
             return
-        if flags & _KIND_BITS != OPTIONAL:
-            raise _broken(MP_UNREACH_NLRI, flags, value, f"flags {flags:#04x}")
+        self._check_flags(MP_UNREACH_NLRI, flags, value)
         try:
             keys = carried.split(value[3:])
         except MalformedNlri as malformed:
@@ -173,8 +186,7 @@ class _Reading:
         if carried is None or len(value) < start:
             raise _broken(MP_REACH_NLRI, flags, value, f"{len(value)} bytes")
         family, split, row = carried
-        if flags & _KIND_BITS != OPTIONAL:
-            raise _broken(MP_REACH_NLRI, flags, value, f"flags {flags:#04x}")
+        self._check_flags(MP_REACH_NLRI, flags, value)
         next_hop = value[4 : start - 1]
         if len(next_hop) not in row.next_hops:
             raise _broken(MP_REACH_NLRI, flags, value, f"{family}: a next hop of {len(next_hop)} bytes")
@@ -188,8 +200,14 @@ class _Reading:
             self.announced.append((family, next_hop, keys))
         return bool(keys)
 
+    def _check_flags(self, code: int, flags: int, value: bytes) -> None:
+        """Wrong ones withdraw, since the NLRI can be read all the same (RFC 7606, 3 c and j)."""
+        if flags & _KIND_BITS != OPTIONAL:
+            text, data = f"{_TITLES[code]}: with flags {flags:#04x}", encode_attribute(code, flags, value)
+            self._wrong(Fault(Strength.WITHDRAW, text, UpdateError.ATTRIBUTE_FLAGS, data))
+
     def _check_next_hop(self, family: Family, next_hop: bytes) -> None:
-        damage = next_hop_damage(next_hop)
+        damage = next_hop_damage(next_hop, loopback=self.cache.loopback)
         afi = 1 if len(next_hop) == 4 else 2
         if damage is not None:
             self._wrong(Fault(Strength.WITHDRAW, f"MP_REACH_NLRI: {damage}", UpdateError.INVALID_NEXT_HOP))
@@ -217,9 +235,7 @@ def _reset(subcode: UpdateError, reason: str, data: bytes = b"") -> ResetSession
 
 def _broken(code: int, flags: int, value: bytes, text: str) -> ResetSession:
     """An attribute with NLRI that cannot be located (RFC 7606, 5.3; RFC 4760, 7)."""
-    title = "MP_REACH_NLRI" if code == MP_REACH_NLRI else "MP_UNREACH_NLRI"
-    data = encode_attribute(code, flags, value)
-    return _reset(UpdateError.OPTIONAL_ATTRIBUTE, f"{title}: {text}", data)
+    return _reset(UpdateError.OPTIONAL_ATTRIBUTE, f"{_TITLES[code]}: {text}", encode_attribute(code, flags, value))
 
 
 def _not_negotiated(family: Family) -> Fault:

@@ -2,13 +2,14 @@
 
     python -m tests.fuzz.wire_codec [SECONDS]     random bytes and damaged messages, until something is wrong
 
-With atheris: `atheris.Setup(sys.argv, fuzz_one); atheris.Fuzz()`.
+`coverage.py` runs the same under atheris, and keeps the corpus.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from random import Random
 
 from reflector.wire import framing
@@ -21,7 +22,7 @@ from reflector.wire.families import FAMILIES, IPV4_UNICAST, IPV6_UNICAST, Family
 from reflector.wire.framing import Framer, encode_message
 from reflector.wire.negotiated import Negotiated, negotiate
 from reflector.wire.notification import decode_notification, notification_of
-from reflector.wire.open_message import OpenMessage, decode_open
+from reflector.wire.open_message import OpenMessage, decode_open, without_host_name
 from reflector.wire.packing import encode_updates
 from reflector.wire.route_refresh import decode_route_refresh
 from reflector.wire.update import Update, decode_update
@@ -47,7 +48,7 @@ def fuzz_one(data: bytes) -> None:
         add_path_receive=frozenset(families) if choice & 16 else frozenset(),
         extended_next_hop=frozenset(((IPV4_UNICAST, 2), (IPV6_UNICAST, 1))) if choice & 32 else frozenset(),
     )
-    cache = AttributeCache(external=external, four_octet=four_octet)
+    cache = AttributeCache(external=external, four_octet=four_octet, loopback=bool(choice & 64))
     if kind < 5:
         _stream(body, negotiated, cache)
     else:
@@ -70,6 +71,11 @@ def _message(kind: int, body: bytes, negotiated: Negotiated, cache: AttributeCac
     try:
         if kind == framing.OPEN:
             opened = decode_open(body)
+            shared, host_name = without_host_name(body)
+            alone = decode_open(shared).capabilities
+            assert replace(alone, host_name=host_name or alone.host_name, unknown=()) == replace(
+                opened.capabilities, unknown=()
+            ), "an OPEN that says something else without a host name"
             assert decode_open(opened.encode()) == opened, "an OPEN that reads otherwise when it is said again"
             negotiate(OpenMessage(65000, 90, _ID), opened)
         elif kind == framing.UPDATE:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from peering.resource import Resource
-from peering.session import Session
+from peering.session import ListenRange, SecretKeyRef, Session
 from tests.unit.declarations import NO_MESH, codes, compiled, declare, host, only
 
 A, B = host("a", 1), host("b", 2)
@@ -120,6 +121,29 @@ def test_a_bgppeer_with_a_reflectors_address_is_the_long_way() -> None:
 def test_accepted_prefixes_are_ranges_to_listen_on() -> None:
     (listens,) = compiled(reflector("rr-1", 101, acceptPrefixes=["10.0.0.0/8"])).reflectors["rr-1"].listen_ranges
     assert (listens.cidr, listens.peer_asn) == ("10.0.0.0/8", 64512)
+
+
+def test_who_comes_from_an_accepted_prefix_is_a_client_on_the_terms_of_the_others() -> None:
+    spec: dict[str, Any] = {
+        "acceptPrefixes": ["10.0.0.0/8"],
+        "password": {"secretKeyRef": {"name": "bgp", "key": "key"}},
+        "holdTime": 30,
+        "keepaliveTime": 7,
+        "gracefulRestartTime": 60,
+        "longLivedStaleTime": 3600,
+        "addPaths": "send",
+        "maxPrefixes": 100,
+        "filters": ["one-way"],
+    }
+    one_way = declare("BGPFilter", "one-way", importV4=[{"action": "Reject"}])
+    plan = compiled(A, one_way, reflector("rr-1", 101, **spec)).reflectors["rr-1"]
+    (listens,), (named,) = plan.listen_ranges, plan.sessions
+    shared = {field.name for field in fields(ListenRange)} & {field.name for field in fields(Session)}
+    assert {name: getattr(listens, name) for name in shared} == {name: getattr(named, name) for name in shared}
+    assert shared == {field.name for field in fields(ListenRange)} - {"cidr", "limit"}
+    assert listens.password == SecretKeyRef("bgp", "key")
+    assert (listens.rr_client, listens.import_filters, listens.export_filters) == (True, ("one-way",), ())
+    assert listens.to_json()["password"] == {"secretKeyRef": {"name": "bgp", "key": "key"}}
 
 
 def test_a_fabric_peer_that_is_a_switch_of_ours_gets_its_end() -> None:

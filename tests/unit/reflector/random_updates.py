@@ -38,6 +38,12 @@ def _list(size: int) -> Make:
     return lambda chance: chance.randbytes(size * chance.choice((1, 1, 2, 5, 30)))
 
 
+def _tlv(chance: Random, length_size: int) -> bytes:
+    """A length and so many bytes."""
+    value = chance.randbytes(chance.choice((1, 4, 20)))
+    return len(value).to_bytes(length_size, "big") + value
+
+
 #: Optional attributes: code -> flags, value.
 OPTIONAL: dict[int, tuple[int, Make]] = {
     4: (0x80, lambda c: c.randbytes(4)),
@@ -47,11 +53,15 @@ OPTIONAL: dict[int, tuple[int, Make]] = {
     9: (0x80, _address),
     10: (0x80, _list(4)),
     16: (0xC0, lambda c: b"".join(b"\0\2" + c.randbytes(6) for _ in range(c.choice((1, 3))))),
+    22: (0xC0, lambda c: bytes((c.choice((0, 1)), 6)) + c.randbytes(3) + _address(c)),
+    23: (0xC0, lambda c: b"\0\x08" + _tlv(c, 2)),
+    24: (0x80, lambda c: c.randbytes(c.choice((36, 44)))),
     25: (0xC0, lambda c: b"".join(b"\0\2" + c.randbytes(18) for _ in range(c.choice((1, 2))))),
     26: (0x80, lambda c: b"\1\0\x0b" + c.randbytes(8)),
     32: (0xC0, _list(12)),
     35: (0xC0, lambda c: _asn(c, 4)),
     40: (0xC0, lambda c: b"\1\0\7\0\0\0" + c.randbytes(4)),
+    128: (0xC0, lambda c: _asn(c, 4) + attribute(1, b"\0") + attribute(5, c.randbytes(4))),
     99: (0xC0, lambda c: c.randbytes(c.choice((0, 1, 40, 300)))),
 }
 
@@ -91,16 +101,54 @@ def _evpn(chance: Random) -> bytes:
     return bytes((kind, len(value))) + value
 
 
-def _flow(chance: Random) -> bytes:
-    rules = b"\x01\x18\x0a" + chance.randbytes(2)
-    if chance.random() < 0.5:
-        rules += b"\x03\x81" + chance.randbytes(1)
-    return bytes((len(rules),)) + rules
+def _flow(destination: bytes, distinguisher: bytes = b"") -> Make:
+    """Flow rules: a destination, some with a protocol."""
+
+    def make(chance: Random) -> bytes:
+        rules = distinguisher + destination + chance.randbytes(2)
+        if chance.random() < 0.5:
+            rules += b"\x03\x81" + chance.randbytes(1)
+        return bytes((len(rules),)) + rules
+
+    return make
 
 
-def _mvpn(chance: Random) -> bytes:
-    value = b"\0\1" + chance.randbytes(6) + b"\x20" + chance.randbytes(4) + b"\x20" + chance.randbytes(4)
-    return bytes((5, len(value))) + value
+_FLOW_4, _FLOW_6 = b"\x01\x18\x0a", b"\x01\x18\x00\xfd"
+_DISTINGUISHER = b"\0\1\x0a\0\0\1\0\x05"
+
+
+def _mvpn(size: int) -> Make:
+    """A source that is active, by addresses of so many bytes."""
+
+    def make(chance: Random) -> bytes:
+        source, group = (bytes((8 * size,)) + chance.randbytes(size) for _ in range(2))
+        value = b"\0\1" + chance.randbytes(6) + source + group
+        return bytes((5, len(value))) + value
+
+    return make
+
+
+def _mup(bits: int) -> Make:
+    """An interwork segment, or a direct one."""
+
+    def make(chance: Random) -> bytes:
+        kind = chance.choice((1, 2))
+        where = _prefix(chance, bits) if kind == 1 else chance.randbytes(bits // 8)
+        value = _DISTINGUISHER + where
+        return bytes((1, 0, kind, len(value))) + value
+
+    return make
+
+
+def _link_state(distinguisher: bytes = b"") -> Make:
+    """A node: its AS and its identifier in the IGP."""
+
+    def make(chance: Random) -> bytes:
+        descriptors = b"\2\0\0\4" + _asn(chance, 4) + b"\2\3\0\4" + _address(chance)
+        value = b"\3" + bytes(8) + b"\1\0" + len(descriptors).to_bytes(2, "big") + descriptors
+        return b"\0\1" + (len(distinguisher) + len(value)).to_bytes(2, "big") + distinguisher + value
+
+    return make
 
 
 def _vpls(chance: Random) -> bytes:
@@ -120,10 +168,18 @@ FAMILIES: dict[Family, tuple[Make, Make]] = {
     Family(2, 4): (_labelled(128), _V6),
     Family(1, 128): (_vpn(32), lambda c: bytes(8) + _V4(c)),
     Family(2, 128): (_vpn(128), lambda c: bytes(8) + _V6(c)),
-    Family(1, 133): (_flow, lambda c: b""),
+    Family(1, 133): (_flow(_FLOW_4), lambda c: b""),
+    Family(2, 133): (_flow(_FLOW_6), lambda c: b""),
+    Family(1, 134): (_flow(_FLOW_4, _DISTINGUISHER), lambda c: b""),
+    Family(2, 134): (_flow(_FLOW_6, _DISTINGUISHER), lambda c: b""),
     Family(25, 70): (_evpn, _V4),
     Family(25, 65): (_vpls, _V4),
-    Family(1, 5): (_mvpn, _V4),
+    Family(1, 5): (_mvpn(4), _V4),
+    Family(2, 5): (_mvpn(16), _V6),
+    Family(1, 85): (_mup(32), _V4),
+    Family(2, 85): (_mup(128), _V6),
+    Family(16388, 71): (_link_state(), _V4),
+    Family(16388, 72): (_link_state(_DISTINGUISHER), lambda c: bytes(8) + _V4(c)),
 }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from reflector.session.events import SessionUp
+from reflector.session.local_open import local_open
 from reflector.session.machine import Session
 from reflector.session.restart import Retention
 from reflector.session.states import State
@@ -25,6 +27,7 @@ from tests.unit.reflector.session_cases import (
     notifications,
     our_settings,
     peer_open,
+    peer_settings,
     session_in,
 )
 
@@ -168,8 +171,14 @@ def test_a_full_end_is_a_hard_reset_to_who_would_keep_the_routes() -> None:
         assert notifications(session.data_to_send()) == [sent]
 
 
-def test_sessions_with_equal_opens_share_what_is_known_but_the_router_id() -> None:
-    """A thousand nodes of one cluster: terms are one object, and each has its own router ID."""
+def named_open(name: tuple[str, str]) -> bytes:
+    """The OPEN of a peer that says its host and domain name."""
+    said = local_open(peer_settings())
+    return encode_message(OPEN, replace(said, capabilities=replace(said.capabilities, host_name=name)).encode())
+
+
+def test_sessions_with_equal_opens_share_what_is_known_but_router_id_and_name() -> None:
+    """A thousand nodes of one cluster: terms are one object, and each has its own router ID and host name."""
     sessions = []
     for last in (2, 3):
         session = session_in(State.ESTABLISHED, peer=peer_open(router_id=bytes((10, 0, 0, last))))
@@ -177,6 +186,14 @@ def test_sessions_with_equal_opens_share_what_is_known_but_the_router_id() -> No
         sessions.append(session.agreed)
     assert sessions[0].terms is sessions[1].terms
     assert [each.remote.router_id[3] for each in sessions] == [2, 3]
+    named = [named_open(name) for name in (("node-1", "rack.example"), ("node-22", ""))]
+    for opened, name in zip(named, ("node-1", "node-22"), strict=True):
+        agreed = session_in(State.ESTABLISHED, peer=opened).agreed
+        assert agreed is not None
+        assert agreed.terms is sessions[0].terms
+        assert agreed.remote.capabilities.host_name is not None
+        assert agreed.remote.capabilities.host_name[0] == name
+        assert replace(agreed.remote.capabilities, host_name=None) == sessions[0].remote.capabilities
     other = session_in(State.ESTABLISHED, our_settings(hold_time=30), peer_open()).agreed
     assert other is not None
     assert (other.terms.hold_time, sessions[0].terms.hold_time) == (30, 90)

@@ -122,6 +122,13 @@ def test_canonical_form() -> None:
     )
 
 
+@pytest.mark.parametrize("flags", [0x60, 0x50, 0x4F, 0x40])
+def test_bits_that_mean_nothing_are_gone(flags: int) -> None:
+    """Also where they are all that is not in canonical form, and from the second time on."""
+    for _ in range(2):
+        assert block_of(attribute(1, b"\0", flags, extended=bool(flags & 0x10)) + AS_PATH).raw == ORIGIN + AS_PATH
+
+
 @pytest.mark.parametrize(("size", "head"), [(255, "e063ff"), (256, "f0630100"), (65000, "f063fde8")])
 def test_the_length_has_two_bytes_where_it_must(size: int, head: str) -> None:
     for extended in (False, True):
@@ -144,8 +151,8 @@ def test_a_cache_forgets_and_blocks_stay_the_same() -> None:
     first = block_of(ORIGIN + AS_PATH, cache)
     for number in range(1000):
         block_of(ORIGIN + AS_PATH + attribute(4, number.to_bytes(4, "big"), 0x80), cache)
-        cache.remember(number.to_bytes(4, "big"), first, b"", ())
-        assert sum(map(len, (*cache.known, *cache.usable))) <= 20_000
+        cache.remember(18, number.to_bytes(4, "big"), first, ())
+        assert sum(map(len, (*cache.known, *(rest for _, rest in cache.usable)))) <= 20_000
         assert len(cache.known) + len(cache.usable) < 100
     assert ORIGIN + AS_PATH not in cache.known
     assert block_of(ORIGIN + AS_PATH, cache) is first
@@ -154,6 +161,19 @@ def test_a_cache_forgets_and_blocks_stay_the_same() -> None:
     cache.usable.clear()
     gc.collect()
     assert len(cache._blocks) == 0, "blocks that nobody uses are gone"
+
+
+def test_attributes_of_sets_are_remembered_one_by_one_and_not_for_ever() -> None:
+    """What was read before is the same object; a peer that invents attributes costs no memory for each."""
+    cache = AttributeCache(external=False)
+    first, second = (block_of(ORIGIN + AS_PATH + attribute(4, bytes((0, 0, 0, n)), 0x80), cache) for n in (1, 2))
+    assert first.segments is second.segments
+    for number in range(6000):
+        block_of(ORIGIN + AS_PATH + attribute(4, number.to_bytes(4, "big"), 0x80), cache)
+        block_of(ORIGIN + AS_PATH + attribute(99, number.to_bytes(100, "big"), 0xC0), cache)
+    remembered = cache._reader._known
+    assert len(remembered) <= 4096
+    assert max(map(len, remembered)) <= 64
 
 
 # Reflection, RFC 4456, 8
@@ -199,6 +219,15 @@ def test_reflection_touches_nothing_else(chosen: list[bytes], four_octet: bool) 
     assert {code: part for code, part in after.items() if code not in (9, 10)} == {
         code: part for code, part in before.items() if code not in (9, 10)
     }
+
+
+def test_reflected_forms_of_clients_that_came_and_went_are_forgotten() -> None:
+    block = block_of(ORIGIN + AS_PATH)
+    first = block.reflected(CLIENT, CLUSTER)
+    for number in range(40_000):
+        block.reflected(number.to_bytes(4, "big"), CLUSTER)
+    assert len(block._reflected or ()) <= 1 << 15
+    assert block.reflected(CLIENT, CLUSTER) == first
 
 
 # Policy

@@ -20,10 +20,11 @@ from reflector.wire.framing import MAX_EXTENDED_LENGTH, UPDATE, Framer, encode_m
 from reflector.wire.open_message import decode_open
 from reflector.wire.packing import encode_updates
 from reflector.wire.update import decode_update
+from tests.fuzz.coverage import read_corpus
 from tests.fuzz.wire_codec import fuzz_one
 from tests.unit.reflector.random_updates import damaged, random_update
-from tests.unit.reflector.test_wire_messages import MESSAGES
-from tests.unit.reflector.test_wire_rfc7606 import RULES
+from tests.unit.reflector.rfc7606_rules import RULES
+from tests.unit.reflector.wire_cases import MESSAGES
 from tests.unit.reflector.wire_messages import (
     AS_PATH,
     EVERYTHING,
@@ -38,8 +39,9 @@ from tests.unit.reflector.wire_messages import (
     update,
 )
 
-#: What was negotiated (see `fuzz_one`): all families or few, AS numbers of four bytes or two, eBGP, path identifiers.
-CHOICES = (4, 0, 12, 8, 20, 5, 6, 7, 36)
+#: What was negotiated (see `fuzz_one`): all families or few, AS numbers of four bytes or two, eBGP, path identifiers,
+#: a session over loopback.
+CHOICES = (4, 0, 12, 8, 20, 5, 6, 7, 36, 68)
 CORPUS = [
     *(bytes((0,)) + message for message in MESSAGES),
     *(bytes((4 + message[18],)) + message[19:] for message in MESSAGES),
@@ -51,6 +53,14 @@ CORPUS = [
 def test_corpus(choice: int) -> None:
     for data in CORPUS:
         fuzz_one(bytes((choice,)) + data)
+
+
+def test_corpus_of_the_fuzzer() -> None:
+    """What reached a line that nothing before it did; each input names what was negotiated."""
+    inputs = read_corpus()
+    assert len(inputs) > 100
+    for data in inputs:
+        fuzz_one(data)
 
 
 @settings(max_examples=400, deadline=None)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
 import pytest
 from exabgp.bgp.message.notification import Notification as Exabgp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reflector.wire import framing
-from reflector.wire.capabilities import AddPath, Capabilities, GracefulRestart, LongLived
+from reflector.wire.attributes import AS4_AGGREGATOR, AS4_PATH, ROWS, walk
+from reflector.wire.attributes import NEXT_HOP as NEXT_HOP_CODE
 from reflector.wire.errors import (
     Cease,
     ErrorCode,
@@ -22,181 +20,15 @@ from reflector.wire.errors import (
     ResetSession,
     UpdateError,
 )
+from reflector.wire.families import FAMILIES
 from reflector.wire.framing import Framer, encode_message
 from reflector.wire.notification import Notification, decode_notification, shutdown
-from reflector.wire.open_message import OpenMessage, decode_open
-from reflector.wire.packing import encode_end_of_rib, encode_updates
 from reflector.wire.route_refresh import RouteRefresh, decode_route_refresh
-from reflector.wire.update import Update
+from tests.unit.reflector.wire_cases import ALL_ATTRIBUTES, CASES, MESSAGES, Case
 from tests.unit.reflector.wire_messages import (
-    EVPN,
-    IPV6_NEXT_HOP,
-    NEXT_HOP,
-    PREFIX,
-    PREFIX6,
     V4,
-    V6,
-    decoded,
     pieces,
 )
-
-
-class Case(NamedTuple):
-    """`decode` makes `value` of a body; `encode` makes the whole message of `value` again."""
-
-    name: str
-    message: str
-    value: Any
-    decode: Callable[[bytes], Any]
-    encode: Callable[[Any], bytes]
-
-
-def _open(name: str, body: str, value: OpenMessage) -> Case:
-    return Case(name, _message(1, body), value, decode_open, lambda v: encode_message(framing.OPEN, v.encode()))
-
-
-def _notification(name: str, body: str, value: Notification) -> Case:
-    return Case(
-        name,
-        _message(3, body),
-        value,
-        decode_notification,
-        lambda v: encode_message(framing.NOTIFICATION, v.encode()),
-    )
-
-
-def _refresh(name: str, body: str, value: RouteRefresh) -> Case:
-    return Case(
-        name,
-        _message(5, body),
-        value,
-        decode_route_refresh,
-        lambda v: encode_message(framing.ROUTE_REFRESH, v.encode()),
-    )
-
-
-def _update(name: str, body: str, value: dict[str, Any]) -> Case:
-    return Case(name, _message(2, body), value, _update_value, _update_message)
-
-
-def _message(kind: int, body: str) -> str:
-    data = bytes.fromhex(body)
-    return "ff" * 16 + f"{19 + len(data):04x}{kind:02x}" + data.hex()
-
-
-def _update_value(body: bytes) -> dict[str, Any]:
-    """What an UPDATE says, in values that compare: the block by its bytes."""
-    found: Update = decoded(body)
-    assert found.faults == ()
-    attributes = found.block.raw.hex() if found.block else None
-    return {
-        "withdrawn": found.withdrawn,
-        "announced": found.announced,
-        "attributes": attributes,
-        "end_of_rib": found.end_of_rib,
-    }
-
-
-def _update_message(value: dict[str, Any]) -> bytes:
-    if value["end_of_rib"]:
-        return encode_end_of_rib(value["end_of_rib"])
-    messages = [m for family, keys in value["withdrawn"] for m in encode_updates(family, keys, ())]
-    for family, next_hop, keys in value["announced"]:
-        messages += encode_updates(family, (), [(next_hop, bytes.fromhex(value["attributes"]), keys)])
-    return b"".join(messages)
-
-
-def _says(
-    withdrawn: list[Any] | None = None,
-    announced: list[Any] | None = None,
-    attributes: str | None = None,
-    end: Any = None,
-) -> dict[str, Any]:
-    return {"withdrawn": withdrawn or [], "announced": announced or [], "attributes": attributes, "end_of_rib": end}
-
-
-ROUTER_ID = bytes((10, 0, 0, 1))
-BASE = "40010100 400206 02010000fde8"
-CASES = [
-    _open("old speaker", "04 fde8 005a 0a000001 00", OpenMessage(65000, 90, ROUTER_ID)),
-    _open(
-        "families and AS numbers of four bytes",
-        "04 5ba0 0000 0a000001 18 0216 0104 0001 0001 0104 0002 0001 0200 4104 fffffff0 4600",
-        OpenMessage(
-            0xFFFFFFF0,
-            0,
-            ROUTER_ID,
-            Capabilities(
-                multiprotocol=(V4, V6), route_refresh=True, four_octet_as=0xFFFFFFF0, enhanced_route_refresh=True
-            ),
-        ),
-    ),
-    _open(
-        "restart, paths, next hops, long messages",
-        "04 fde8 00b4 0a000001 44 0242"
-        "0104 0001 0001 050c 0001 0001 0002 0019 0046 0002 0600 400a c078 0001 01 80 0002 01 00 4104 0000fde8"
-        "4508 0001 01 03 0002 01 01 4707 0001 01 80 015180 4905 03 727231 00",
-        OpenMessage(
-            65000,
-            180,
-            ROUTER_ID,
-            Capabilities(
-                multiprotocol=(V4,),
-                extended_next_hop=((V4, 2), (EVPN, 2)),
-                extended_message=True,
-                graceful_restart=GracefulRestart(120, {V4: True, V6: False}, restarting=True, notification=True),
-                four_octet_as=65000,
-                add_path={V4: AddPath.BOTH, V6: AddPath.RECEIVE},
-                long_lived={V4: LongLived(86400, forwarding=True)},
-                host_name=("rr1", ""),
-            ),
-        ),
-    ),
-    _open(
-        "a capability that is not known",
-        "04 fde8 005a 0a000001 07 0205 c803 010203",
-        OpenMessage(65000, 90, ROUTER_ID, Capabilities(unknown=((200, b"\1\2\3"),))),
-    ),
-    _open(
-        "extended optional parameters",
-        "04 fde8 005a 0a000001 ff ff 0104 02 0101 c8ff" + "aa" * 255,
-        OpenMessage(65000, 90, ROUTER_ID, Capabilities(unknown=((200, b"\xaa" * 255),))),
-    ),
-    Case("KEEPALIVE", _message(4, ""), b"", bytes, lambda v: encode_message(framing.KEEPALIVE, v)),
-    _notification("hold timer", "04 00", Notification(4)),
-    _notification("bad length", "01 02 0012", Notification(1, 2, b"\0\x12")),
-    _notification("shutdown with a reason", "06 02 04 c3bc6f21", shutdown("üo!")),
-    _refresh("request", "0001 00 01", RouteRefresh(V4)),
-    _refresh("border", "0002 02 01", RouteRefresh(V6, 2)),
-    _update("End-of-RIB of IPv4", "0000 0000", _says(end=V4)),
-    _update("End-of-RIB of EVPN", "0000 0006 800f03 0019 46", _says(end=EVPN)),
-    _update("withdrawal", "0007 18 0a0102 10 0a01 0000", _says([(V4, [PREFIX, bytes.fromhex("100a01")])])),
-    _update(
-        "announcement",
-        f"0000 0014 {BASE} 400304 0a000001 18 0a0102 00 20 0a000001",
-        _says(
-            announced=[(V4, NEXT_HOP[3:], [PREFIX, b"\0", bytes.fromhex("200a000001")])],
-            attributes=bytes.fromhex(BASE).hex(),
-        ),
-    ),
-    _update(
-        "IPv6 announcement",
-        f"0000 0035 800e1e 0002 01 10 {IPV6_NEXT_HOP.hex()} 00 {PREFIX6.hex()} {BASE} 400504 00000064",
-        _says(announced=[(V6, IPV6_NEXT_HOP, [PREFIX6])], attributes=bytes.fromhex(f"{BASE} 40050400000064").hex()),
-    ),
-    _update("IPv6 withdrawal", f"0000 000f 800f0c 0002 01 {PREFIX6.hex()}", _says([(V6, [PREFIX6])])),
-    _update(
-        "EVPN announcement",
-        f"0000 0026 800e16 0019 46 04 0a000001 00 0308 0102030405060708 0201aa {BASE}",
-        _says(
-            announced=[(EVPN, NEXT_HOP[3:], [bytes.fromhex("03080102030405060708"), bytes.fromhex("0201aa")])],
-            attributes=bytes.fromhex(BASE).hex(),
-        ),
-    ),
-]
-
-
-MESSAGES = [bytes.fromhex(case.message) for case in CASES]
 
 
 def _fed(data: bytes, seed: int, max_length: int = framing.MAX_LENGTH) -> tuple[list[framing.Message], str]:
@@ -217,6 +49,15 @@ def test_decode_and_encode(case: Case) -> None:
     ((_, body),) = Framer().feed(message)
     assert case.decode(body) == case.value
     assert case.encode(case.value) == message
+
+
+def test_every_family_and_every_attribute_is_in_the_list() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
+    said = [case.value for case in CASES if isinstance(case.value, dict)]
+    for part in ("announced", "withdrawn"):
+        assert {routes[0] for value in said for routes in value[part]} == set(FAMILIES)
+    codes = {code for code, _, _ in walk(bytes.fromhex(ALL_ATTRIBUTES))}
+    assert set(ROWS) - codes == {NEXT_HOP_CODE, AS4_PATH, AS4_AGGREGATOR}
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -291,6 +132,19 @@ def test_reasons_of_a_shutdown() -> None:
     longest = shutdown("é" * 200)
     assert longest.data[0] == 254, "cut between characters"
     assert longest.reason == "é" * 127
+
+
+def test_a_hard_reset_says_what_it_stands_for() -> None:
+    """RFC 8538, 3.1: as daemons send it that are shut down with a reason."""
+    inner = shutdown("new kernel")
+    hard = Notification(6, 9, inner.encode())
+    assert hard.enclosed == inner
+    assert (hard.name, hard.reason) == ("cease, hard reset (cease, administrative shutdown)", "new kernel")
+    for bare in (Notification(6, 9), Notification(6, 9, b"\6")):
+        assert (bare.enclosed, bare.name, bare.reason) == (None, "cease, hard reset", "")
+    assert shutdown("a").enclosed is None
+    nested = Notification(6, 9, b"\6\x09" * 2000)
+    assert (nested.name, nested.reason) == ("cease, hard reset", "")
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import reflector.wire.nlri as wire_nlri
 from reflector.wire.families import FAMILIES, FAMILY_BY_NAME, Family
 from reflector.wire.nlri import MalformedNlri, prefix_text
 from tests.unit.reflector.wire_messages import EVPN, V4, V6, VPN4, prefixes
@@ -61,6 +64,30 @@ def test_prefixes_are_cut_as_the_rfc_says(family: Family, data: st.DataObject) -
 def test_path_identifiers_stay_with_their_prefixes(pairs: list[tuple[bytes, bytes]]) -> None:
     keys = [identifier + prefix for identifier, prefix in pairs]
     assert _split(V4, b"".join(keys), path_ids=True) == keys
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 1023, 1024, 1025, 5000])
+@pytest.mark.parametrize(("family", "length"), [(V4, 0), (V4, 24), (V4, 26), (V4, 32), (V6, 122), (V6, 128)], ids=str)
+def test_long_fields_of_equal_prefixes(family: Family, length: int, count: int) -> None:
+    """Cut in a way of their own, in several turns."""
+    size = (length + 7) // 8
+    spare = 8 * size - length
+    keys = [bytes((length,)) + (n << spare).to_bytes(size + 4, "big")[4:] for n in range(count)]
+    assert _split(family, b"".join(keys)) == keys
+
+
+def test_layouts_that_are_remembered_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field of an extended message would make one of megabytes."""
+    asked: list[int] = []
+    layout = wire_nlri._layout
+
+    def noting(size: int, count: int) -> Any:
+        asked.append(count)
+        return layout(size, count)
+
+    monkeypatch.setattr(wire_nlri, "_layout", noting)
+    assert _split(V4, bytes(60_000)) == [b"\0"] * 60_000
+    assert max(asked) <= 1024
 
 
 def test_host_bits_make_no_other_key() -> None:

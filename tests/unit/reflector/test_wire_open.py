@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from reflector.wire.capabilities import AddPath, Capabilities, GracefulRestart, 
 from reflector.wire.errors import ResetSession
 from reflector.wire.families import FAMILIES, FAMILY_BY_NAME, Family
 from reflector.wire.negotiated import Negotiated, negotiate
-from reflector.wire.open_message import OpenMessage, decode_open
+from reflector.wire.open_message import OpenMessage, decode_open, without_host_name
 from tests.unit.reflector.wire_messages import EVPN, V4, V6
 
 ROUTER_ID = bytes((10, 0, 0, 1))
@@ -145,6 +146,41 @@ def test_the_longer_form_is_used_only_where_it_must_be() -> None:
 def test_any_parameters_are_read_or_refused(junk: bytes) -> None:
     for head in (bytes((len(junk) % 256,)), b"\xff\xff" + len(junk).to_bytes(2, "big")):
         assert _code(bytes.fromhex(HEAD) + head + junk) in (None, 2)
+
+
+@given(capabilities, st.booleans())
+def test_an_open_without_its_host_name_says_all_the_rest(sent: Capabilities, one_each: bool) -> None:
+    """In one parameter, or each capability in its own."""
+    body = OpenMessage(65000, 90, ROUTER_ID, sent).encode()
+    value = sent.encode()
+    if one_each and len(value) < 80:
+        tlvs, rest = [], value
+        while rest:
+            tlvs.append(rest[: 2 + rest[1]])
+            rest = rest[2 + rest[1] :]
+        parameters = b"".join(bytes((2, len(tlv))) + tlv for tlv in tlvs)
+        body = body[:9] + bytes((len(parameters),)) + parameters
+    shared, host_name = without_host_name(body)
+    assert decode_open(shared) == replace(decode_open(body), capabilities=replace(sent, host_name=None))
+    assert host_name == sent.host_name
+    assert (shared == body) is (host_name is None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HEAD} 0e 020c 4904 02 6161 00 4904 02 6262 00",
+        f"{HEAD} 05 0203 4901 05",
+        f"{HEAD} 04 0202 4908",
+        f"{HEAD} 04 0102 4900",
+        f"{HEAD} ff ff 49",
+        "04 fde8 0049",
+        f"{HEAD} 08 0206 4104 00004900",
+    ],
+)
+def test_an_open_whose_host_name_is_not_clear_is_left_as_it_is(text: str) -> None:
+    body = bytes.fromhex(text)
+    assert without_host_name(body) == (body, None)
 
 
 def _code(body: bytes) -> int | None:
