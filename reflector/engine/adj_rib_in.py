@@ -119,10 +119,9 @@ class PeerFamily:
         for path in list(self.stale):
             route = self.adj.routes.get(path)
             key = path[_PATH_ID:] if self.paths else path
-            if route is None or NO_LLGR in route.block.communities:
-                self.stale.discard(path)
+            if NO_LLGR in (route or self.refused[path].route).block.communities:
                 self._drop_one(path, key)
-            elif LLGR_STALE not in route.block.communities:
+            elif route is not None and LLGR_STALE not in route.block.communities:
                 block = route.block.rewritten(communities=(*route.block.communities, LLGR_STALE))
                 marked = self.adj.source.route(block, route.next_hop, route.path_id, route.nlri, route.received)
                 self.table.announce_path(self.adj, path, key, marked)
@@ -142,7 +141,7 @@ class PeerFamily:
 
     def judge_again(self) -> None:
         """Everything once more through policy and ownership, in place."""
-        stale, long_lived = self.stale, self.long_lived
+        stale, self.stale, long_lived = self.stale, set(), self.long_lived
         known: defaultdict[tuple[AttributeBlock, bytes, bytes, bytes], list[PathKey]] = defaultdict(list)
         for path, route in self.adj.routes.items():
             known[route.received, route.next_hop, route.path_id, route.nlri].append(path)
@@ -166,7 +165,7 @@ class PeerFamily:
 
     def _take(self, block: AttributeBlock, next_hop: bytes, keys: list[Key]) -> None:
         if self.stale:
-            self.stale = self.stale.difference(keys)
+            self.stale.difference_update(keys)
         route, refused = self.adj.source.route, self.refused
         if self.claim is not None:
             foreign = self.claim.announced(keys)
@@ -212,7 +211,7 @@ class PeerFamily:
             for key in listed:
                 self.refused.pop(key, None)
         if self.stale:
-            self.stale = self.stale.difference(listed)
+            self.stale.difference_update(listed)
 
     def _drop_one(self, path: PathKey, key: Key) -> None:
         self.table.withdraw_path(self.adj, path, key)

@@ -41,6 +41,9 @@ from reflector.wire.route_refresh import BEGIN, END, RouteRefresh
 from reflector.wire.update import decode_update
 
 
+_LOOPBACK_4, _LOOPBACK_6 = 127, bytes(15) + b"\1"
+
+
 class PrefixLimitExceeded(Exception):
     """A peer announced more than its `max_prefixes`; its session has to end with `notice` (RFC 4486, 4)."""
 
@@ -69,7 +72,7 @@ class Engine:
         self.tables: dict[Family, Table] = {}
         self.groups: dict[ExportTerms, UpdateGroup] = {}
         self._log = log
-        self._caches: dict[tuple[bool, bool], AttributeCache] = {}
+        self._caches: dict[tuple[bool, bool, bool], AttributeCache] = {}
         self.claims = Claims(Ownership(configuration.ownership, configuration.owners), self.tables, log)
         self._waiting: list[Callable[[], PeerState | None]] = []
         self._stale: set[PeerState] = set()
@@ -89,7 +92,8 @@ class Engine:
             source = Source(peer.name, kind, up.peer.router_id, peer.address)
             state = self.peers[peer.address] = PeerState(peer, source, asn)
         state.config, state.negotiated, state.open, state.up_since = peer, up.negotiated, up.peer, now
-        state.cache = self._cache(external=kind == "ebgp", four_octet=up.negotiated.four_octet)
+        loopback = peer.address[0] == _LOOPBACK_4 if len(peer.address) == 4 else peer.address == _LOOPBACK_6
+        state.cache = self._cache(external=kind == "ebgp", four_octet=up.negotiated.four_octet, loopback=loopback)
         state.updates = state.faults = 0
         state.warned.clear()
         self._settle_retained(state, up)
@@ -402,10 +406,10 @@ class Engine:
                 member.group.catch_up(state.outbox, member.cursor)
         return state if state.up else None
 
-    def _cache(self, *, external: bool, four_octet: bool) -> AttributeCache:
-        key = (external, four_octet)
+    def _cache(self, *, external: bool, four_octet: bool, loopback: bool) -> AttributeCache:
+        key = (external, four_octet, loopback)
         if key not in self._caches:
-            self._caches[key] = AttributeCache(external=external, four_octet=four_octet)
+            self._caches[key] = AttributeCache(external=external, four_octet=four_octet, loopback=loopback)
         return self._caches[key]
 
 

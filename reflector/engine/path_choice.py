@@ -17,13 +17,13 @@ MED = "MED"
 
 Step = tuple[str, Callable[[Route], object]]
 #: The smallest key stays. MED, which is no key, lies between the two lists.
-_BEFORE_MED: tuple[Step, ...] = (
+STEPS_BEFORE_MED: tuple[Step, ...] = (
     ("long-lived stale", lambda route: route.preference[0]),
     ("local preference", lambda route: route.preference[1]),
     ("AS path length", lambda route: route.preference[2]),
     ("origin", lambda route: route.preference[3]),
 )
-_AFTER_MED: tuple[Step, ...] = (
+STEPS_AFTER_MED: tuple[Step, ...] = (
     ("eBGP over iBGP", lambda route: route.tie[0]),
     ("router ID", lambda route: route.tie[1]),
     ("cluster list length", lambda route: route.tie[2]),
@@ -44,10 +44,10 @@ class PathChoice:
 def choose_path(routes: Sequence[Route]) -> PathChoice:
     """The choice among at least one path, in any order."""
     left, lost = list(routes), dict[Route, str]()
-    for name, key in _BEFORE_MED:
+    for name, key in STEPS_BEFORE_MED:
         left = _kept(left, name, key, lost)
     left = _lowest_med(left, lost)
-    for name, key in _AFTER_MED:
+    for name, key in STEPS_AFTER_MED:
         left = _kept(left, name, key, lost)
     return PathChoice(left[0], next(reversed(lost.values()), ONLY_PATH), lost)
 

@@ -114,6 +114,31 @@ class Outbox:
                 cursor.position += 1
         return list(flight) if len(flight) <= limit else [flight[index] for index in range(limit)]
 
+    def single(self) -> tuple[Cursor, View] | None:
+        """The one piece that is all there is to send: the last batch of one log. None when it is more, or nothing.
+
+        That is how nearly every change goes out to nearly every client, and this spares them the rest of this class.
+        """
+        if self._flight or self._own:
+            return None
+        found: Cursor | None = None
+        for cursor in self.cursors:
+            behind = cursor.log.end - cursor.position
+            if behind:
+                if behind > 1 or found is not None:
+                    return None
+                found = cursor
+        if found is None:
+            return None
+        batch = found.log.last
+        return None if batch is None or found.source in batch.bounds else (found, batch.whole)
+
+    def begin_at(self, cursor: Cursor, rest: View) -> None:
+        """The kernel took a part of what `single` gave; this is the rest of it."""
+        cursor.position += 1
+        self._flight.append(rest)
+        self._cut = True
+
     def wrote(self, count: int) -> None:
         """The socket took that many bytes of what `views` gave."""
         flight = self._flight

@@ -33,6 +33,7 @@ class RouteLog:
     def __init__(self, slowest: Callable[[], int], ring_bytes: int = RING_BYTES) -> None:
         self.start = 0
         self.end = 0
+        self.last: Batch | None = None
         self._slowest = slowest
         self._ring: deque[tuple[Batch, Touched]] = deque()
         self._ring_bytes = ring_bytes
@@ -43,6 +44,7 @@ class RouteLog:
 
     def append(self, batch: Batch, touched: Touched) -> None:
         """A batch, and the slots that are in it."""
+        self.last = batch
         self._ring.append((batch, touched))
         self.end += 1
         self._size += _cost(batch)

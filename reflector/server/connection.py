@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from reflector.log.outbox import Outbox
+from reflector.log.outbox import Cursor, Outbox
 from reflector.server.tcp_options import explain
 from reflector.session.machine import Session
 
@@ -91,6 +91,9 @@ class Connection:
     def write(self, now: float) -> None:
         """Gives the kernel what it takes of the outbox."""
         outbox, session = self.outbox, self.session
+        single = outbox.single()
+        if single is not None and self._write_single(*single, now):
+            return
         views = outbox.views()
         while views:
             try:
@@ -107,6 +110,19 @@ class Connection:
         if self.blocked:
             self.blocked = False
             self._loop.remove_writer(self._number)
+
+    def _write_single(self, cursor: Cursor, view: memoryview, now: float) -> bool:
+        """Whether the kernel took it whole; if not, it is for the long way."""
+        try:
+            count = self.socket.send(view)
+        except OSError:
+            return False
+        if count != len(view):
+            self.outbox.begin_at(cursor, view[count:])
+            return False
+        cursor.position += 1
+        self.session.sent(now)
+        return True
 
     def _block(self, now: float) -> None:
         self.session.blocked(now)

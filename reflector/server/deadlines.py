@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
 from typing import Generic, TypeVar
 
 Thing = TypeVar("Thing")
+
+#: Below so many entries nobody looks for those that are of no use any more.
+_FEW = 64
 
 
 class Deadlines(Generic[Thing]):
@@ -24,9 +27,12 @@ class Deadlines(Generic[Thing]):
             return
         self._current[thing] = deadline
         heappush(self._heap, (deadline, next(self._order), thing))
+        self._sweep()
 
     def forget(self, thing: Thing) -> None:
+        """Nobody wants to look at it any more."""
         self._current.pop(thing, None)
+        self._sweep()
 
     def due(self, now: float) -> list[Thing]:
         """Those whose deadline is over; they have none until the next is set."""
@@ -43,3 +49,9 @@ class Deadlines(Generic[Thing]):
         while self._heap and self._current.get(self._heap[0][2]) != self._heap[0][0]:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else inf
+
+    def _sweep(self) -> None:
+        """Who comes and goes all the time is not held on to until what was once its deadline."""
+        if len(self._heap) > 2 * len(self._current) + _FEW:
+            self._heap = [entry for entry in self._heap if self._current.get(entry[2]) == entry[0]]
+            heapify(self._heap)

@@ -19,6 +19,7 @@ from reflector.server.turns import Turns
 CLIENTS = 8
 _LONGEST = 8192
 _PATIENCE = 10.0
+_LINGER = 1.0
 #: Bytes of a chunk, about.
 _CHUNK = 1 << 16
 
@@ -80,22 +81,22 @@ class _Metrics:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._clients) > CLIENTS:
-            await _refuse(writer, "503 Service Unavailable")
+            await _refuse(reader, writer, "503 Service Unavailable")
             return
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError:
             return
         except asyncio.LimitOverrunError:
-            await _refuse(writer, "431 Request Header Fields Too Large")
+            await _refuse(reader, writer, "431 Request Header Fields Too Large")
             return
         words = head.split(b"\r\n", 1)[0].split(b" ")
         if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
-            await _refuse(writer, "400 Bad Request")
+            await _refuse(reader, writer, "400 Bad Request")
         elif words[0] not in (b"GET", b"HEAD"):
-            await _refuse(writer, "405 Method Not Allowed", "Allow: GET, HEAD\r\n")
+            await _refuse(reader, writer, "405 Method Not Allowed", "Allow: GET, HEAD\r\n")
         elif words[1].split(b"?", 1)[0] != b"/metrics":
-            await _refuse(writer, "404 Not Found")
+            await _refuse(reader, writer, "404 Not Found")
         else:
             await self._send(writer, body=words[0] == b"GET", chunked=words[2] != b"HTTP/1.0")
 
@@ -139,8 +140,12 @@ class _Pieces:
         return b"".join(found)
 
 
-async def _refuse(writer: asyncio.StreamWriter, status: str, more: str = "") -> None:
+async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: str, more: str = "") -> None:
+    """What was not read yet is read, for a moment: a socket that is closed before takes the answer back."""
     text = f"{status[4:]}; the metrics are at /metrics\n"
     head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\n{more}{_CLOSE}\r\n"
     writer.write((head + text).encode())
-    await writer.drain()
+    writer.write_eof()
+    async with asyncio.timeout(_LINGER):
+        while await reader.read(_LONGEST):
+            pass

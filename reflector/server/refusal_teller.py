@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from math import inf
+from typing import Any
 
 from peering.prefixes import Address, format_address, format_prefix
 from reflector.engine.claims import Log
@@ -11,7 +12,8 @@ from reflector.server.refusal_log import RefusalLog
 
 #: Of a connection that was let in and came to nothing, since what was said on it was wrong.
 SESSION_FAILED = "session-failed"
-_REFUSED = "connection-refused"
+#: Of one that was not let in.
+REFUSED = "connection-refused"
 
 
 class RefusalTeller:
@@ -26,7 +28,7 @@ class RefusalTeller:
         """Somebody at this address was refused, or has failed (`SESSION_FAILED`). In a running loop."""
         loop = asyncio.get_running_loop()
         if self._refusals.note(address, code, text, loop.time()) is not None:
-            self._log(_event(code), code=code, reason=text, peer=format_address(address))
+            self._tell_of(code, reason=text, peer=format_address(address))
         if self._timer is None:
             self._timer = loop.call_at(self._refusals.deadline(), self._tell)
 
@@ -45,8 +47,10 @@ class RefusalTeller:
     def _tell_due(self, now: float) -> None:
         for line in self._refusals.due(now):
             network = "others" if line.network is None else format_prefix(line.network)
-            self._log(_event(line.code), code=line.code, reason=line.text, network=network, times=line.times)
+            self._tell_of(line.code, reason=line.text, network=network, times=line.times)
 
-
-def _event(code: str) -> str:
-    return SESSION_FAILED if code == SESSION_FAILED else _REFUSED
+    def _tell_of(self, code: str, **fields: Any) -> None:
+        if code == SESSION_FAILED:
+            self._log(SESSION_FAILED, **fields)
+        else:
+            self._log(REFUSED, code=code, **fields)
