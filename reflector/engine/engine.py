@@ -40,7 +40,6 @@ from reflector.wire.packing import encode_end_of_rib
 from reflector.wire.route_refresh import BEGIN, END, RouteRefresh
 from reflector.wire.update import decode_update
 
-
 _LOOPBACK_4, _LOOPBACK_6 = 127, bytes(15) + b"\1"
 
 
