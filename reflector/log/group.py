@@ -14,8 +14,9 @@ from reflector.log.batch import Batch, Language, encode_exchange, encode_news, e
 from reflector.log.outbox import Cursor, Outbox
 from reflector.log.route_log import RING_BYTES, RouteLog, Touched
 from reflector.log.shape import News, Nlri, Slot
-from reflector.rib.route import Key, Route, Source
-from reflector.rib.table import Paths, Table
+from reflector.rib.changes import Changes
+from reflector.rib.route import Route, Source
+from reflector.rib.table import Table
 
 
 class UpdateGroup:
@@ -50,14 +51,14 @@ class UpdateGroup:
         self._begin(outbox, cursor)
         return True
 
-    def publish(self, changes: Mapping[Key, Paths]) -> bool:
+    def publish(self, changes: Changes) -> bool:
         """Puts what changed (`Table.take_changes`) into the log; whether there was anything to tell."""
         shape = self.language.shape
         news = shape.news(self._table, changes)
         batch = encode_news(news, self.language)
         if batch is None:
             return False
-        self._log.append(batch, list(changes) if shape.plain else self._touched(changes))
+        self._log.append(batch, changes.prefixes() if shape.plain else self._touched(changes))
         return True
 
     def catch_up(self, outbox: Outbox, cursor: Cursor) -> None:
@@ -91,7 +92,7 @@ class UpdateGroup:
     def _slowest(self) -> int:
         return min((cursor.position for cursor in self._members), default=self._log.end)
 
-    def _touched(self, changes: Mapping[Key, Paths]) -> Touched:
+    def _touched(self, changes: Changes) -> Touched:
         nlri = self.language.shape.nlri
         found: dict[Slot, Nlri] = {}
         for slot, before, now in self.language.shape.changes(self._table, changes):

@@ -7,14 +7,17 @@ made, so that a batch knows whom to tell what.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from reflector.rib.changes import Changes, Paths
 from reflector.rib.route import Key, Route, Source
 from reflector.rib.selection import ranked
 
-Paths = Route | tuple[Route, ...] | None
 #: Of an Adj-RIB-In: the prefix, or the path identifier it came with and then the prefix (RFC 7911).
 PathKey = bytes
+
+#: So many prefixes at once are better looked up together.
+_MANY = 16
 
 
 def best_of(paths: Paths) -> Route | None:
@@ -47,35 +50,51 @@ class Table:
 
     def __init__(self) -> None:
         self.paths: dict[Key, Route | tuple[Route, ...]] = {}
-        self.changed: dict[Key, Paths] = {}
+        self.changed = Changes()
 
-    def announce(self, adj: AdjRibIn, keys: Iterable[Key], route: Route) -> None:
+    def announce(self, adj: AdjRibIn, keys: Sequence[Key], route: Route) -> None:
         """The source announces these prefixes with this route, in place of what it announced before."""
-        routes, paths, changed = adj.routes, self.paths, self.changed
+        if len(keys) >= _MANY and self._announce_new(adj, keys, route):
+            return
+        routes, paths, before = adj.routes, self.paths, self.changed.before
         for key in keys:
             old = routes.get(key)
             if old is route:
                 continue
             routes[key] = route
             known = paths.get(key)
-            if known is None or known is old:
-                if key not in changed:
-                    changed[key] = known
+            if known is None:
+                if key not in before:
+                    self.changed.fresh.append(key)
+                paths[key] = route
+            elif known is old:
+                if key not in before:
+                    before[key] = known
                 paths[key] = route
             else:
                 self._replace(key, known, old, route)
 
+    def _announce_new(self, adj: AdjRibIn, keys: Sequence[Key], route: Route) -> bool:
+        """The same where nobody has announced any of them; False when somebody has."""
+        if not (self.paths.keys().isdisjoint(keys) and self.changed.before.keys().isdisjoint(keys)):
+            return False
+        added = dict.fromkeys(keys, route)
+        adj.routes.update(added)
+        self.paths.update(added)
+        self.changed.fresh += added
+        return True
+
     def withdraw(self, adj: AdjRibIn, keys: Iterable[Key]) -> None:
         """The source withdraws these prefixes; those that it never announced are passed over."""
-        routes, paths, changed = adj.routes, self.paths, self.changed
+        routes, paths, before = adj.routes, self.paths, self.changed.before
         for key in keys:
             old = routes.pop(key, None)
             if old is None:
                 continue
             known = paths[key]
             if known is old:
-                if key not in changed:
-                    changed[key] = known
+                if key not in before:
+                    before[key] = known
                 del paths[key]
             else:
                 self._replace(key, known, old, None)
@@ -93,9 +112,10 @@ class Table:
         if old is not None:
             self._replace(key, self.paths[key], old, None)
 
-    def take_changes(self) -> dict[Key, Paths]:
-        """What changed since the last call: prefix to what it was then."""
-        taken, self.changed = self.changed, {}
+    def take_changes(self) -> Changes:
+        """What changed since the last call."""
+        taken, self.changed = self.changed, Changes()
+        taken.settle()
         return taken
 
     def _replace(self, key: Key, known: Paths, old: Route | None, new: Route | None) -> None:
@@ -106,7 +126,7 @@ class Table:
         order = ranked(after)
         if order == before:
             return
-        self.changed.setdefault(key, known)
+        self.changed.before.setdefault(key, known)
         if len(order) == 1:
             self.paths[key] = order[0]
         elif order:
