@@ -8,6 +8,7 @@ made, so that a batch knows whom to tell what.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 from reflector.rib.changes import Changes, Paths
 from reflector.rib.route import Key, Route, Source
@@ -15,9 +16,6 @@ from reflector.rib.selection import ranked
 
 #: Of an Adj-RIB-In: the prefix, or the path identifier it came with and then the prefix (RFC 7911).
 PathKey = bytes
-
-#: So many prefixes at once are better looked up together.
-_MANY = 16
 
 
 def best_of(paths: Paths) -> Route | None:
@@ -54,35 +52,28 @@ class Table:
 
     def announce(self, adj: AdjRibIn, keys: Sequence[Key], route: Route) -> None:
         """The source announces these prefixes with this route, in place of what it announced before."""
-        if len(keys) >= _MANY and self._announce_new(adj, keys, route):
-            return
         routes, paths, before = adj.routes, self.paths, self.changed.before
-        for key in keys:
+        count = len(paths)
+        # One look-up for each, and none of it in Python. What was there stays as it was, and is looked at below.
+        found = list(map(paths.setdefault, keys, repeat(route)))
+        if len(paths) == count + len(keys) and not before:
+            routes.update(dict.fromkeys(keys, route))
+            self.changed.fresh += keys
+            return
+        for key, known in zip(keys, found, strict=True):
             old = routes.get(key)
             if old is route:
                 continue
             routes[key] = route
-            known = paths.get(key)
-            if known is None:
+            if known is route:
                 if key not in before:
                     self.changed.fresh.append(key)
-                paths[key] = route
             elif known is old:
                 if key not in before:
                     before[key] = known
                 paths[key] = route
             else:
                 self._replace(key, known, old, route)
-
-    def _announce_new(self, adj: AdjRibIn, keys: Sequence[Key], route: Route) -> bool:
-        """The same where nobody has announced any of them; False when somebody has."""
-        if not (self.paths.keys().isdisjoint(keys) and self.changed.before.keys().isdisjoint(keys)):
-            return False
-        added = dict.fromkeys(keys, route)
-        adj.routes.update(added)
-        self.paths.update(added)
-        self.changed.fresh += added
-        return True
 
     def withdraw(self, adj: AdjRibIn, keys: Iterable[Key]) -> None:
         """The source withdraws these prefixes; those that it never announced are passed over."""
