@@ -18,22 +18,21 @@ class RestartMarker:
     """The file of one reflector in a folder. A folder that cannot be written to makes every start a new one."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._path = folder / f"{name}.running"
+        self.path = folder / f"{name}.running"
 
     def age(self) -> float | None:
         """Seconds since it was last touched, by the clock of the machine; None when it is not there."""
         try:
-            return max(0.0, time.time() - self._path.stat().st_mtime)
+            return max(0.0, time.time() - self.path.stat().st_mtime)
         except OSError:
             return None
 
     def touch(self) -> None:
-        """Now."""
-        with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.touch(mode=0o600)
+        """Now. Raises OSError when it cannot be written."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.touch(mode=0o600)
 
     def remove(self) -> None:
         """The end was in order: nothing is kept for us."""
         with suppress(OSError):
-            self._path.unlink()
+            self.path.unlink()

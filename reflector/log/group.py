@@ -35,7 +35,7 @@ class UpdateGroup:
     def join(self, outbox: Outbox, source: Source | None) -> Cursor:
         """A new member: it is told the whole table, then every batch behind it. Raises ValueError, see above."""
         cursor = Cursor(self._log, source)
-        self._begin(outbox, cursor)
+        self._begin(outbox, cursor, exact=False)
         self._members.add(cursor)
         outbox.cursors.append(cursor)
         return cursor
@@ -44,11 +44,14 @@ class UpdateGroup:
         self._members.discard(cursor)
 
     def tell_again(self, outbox: Outbox, cursor: Cursor) -> bool:
-        """The whole table once more, behind what the member was still to be told; False when it is behind."""
+        """The whole table once more, behind what the member was still to be told; False when it is behind.
+
+        Who asks for that forwards traffic by what it has, and must not be led through what was true a while ago.
+        """
         self._check_published()
         if not outbox.pull(cursor):
             return False
-        self._begin(outbox, cursor)
+        self._begin(outbox, cursor, exact=True)
         return True
 
     def publish(self, changes: Changes) -> bool:
@@ -58,7 +61,8 @@ class UpdateGroup:
         batch = encode_news(news, self.language)
         if batch is None:
             return False
-        self._log.append(batch, changes.prefixes() if shape.plain else self._touched(changes))
+        touched = changes.prefixes() if shape.plain else self._touched(changes)
+        self._log.append(batch, touched, grows=not changes.before)
         return True
 
     def catch_up(self, outbox: Outbox, cursor: Cursor) -> None:
@@ -84,9 +88,9 @@ class UpdateGroup:
         outbox.cursors.append(moved)
         return moved
 
-    def _begin(self, outbox: Outbox, cursor: Cursor) -> None:
+    def _begin(self, outbox: Outbox, cursor: Cursor, *, exact: bool) -> None:
         self._check_published()
-        number, batch = self._log.snapshot or self._log.keep_snapshot(self._whole())
+        number, batch = self._log.snapshot(exact=exact) or self._log.keep_snapshot(self._whole())
         outbox.begin(cursor, number, batch)
 
     def _slowest(self) -> int:
