@@ -74,7 +74,7 @@ class PeerFamily:
 
     def __len__(self) -> int:
         """How many prefixes (or paths) the peer announces, refused ones too."""
-        return len(self.adj.routes) + len(self.refused)
+        return len(self.adj) + len(self.refused)
 
     def announce(self, block: AttributeBlock, next_hop: bytes, keys: list[bytes]) -> None:
         """NLRI as they came, with path identifiers where `paths`."""

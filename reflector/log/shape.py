@@ -76,10 +76,14 @@ class BestPath:
         fresh: defaultdict[Route, list[Slot]] = defaultdict(list)
         gone: defaultdict[Route, list[Slot]] = defaultdict(list)
         moved: list[Change] = []
-        for paths, keys in groupby(changed.fresh, get):
-            route = best_of(paths)
-            if route is not None:
-                fresh[route].extend(keys)
+        for said, keys in changed.fresh:
+            if changed.untouched:
+                fresh[said].extend(keys)
+                continue
+            for paths, some in groupby(keys, get):
+                route = best_of(paths)
+                if route is not None:
+                    fresh[route].extend(some)
         for key, before in changed.before.items():
             now = get(key)
             if now is None and before.__class__ is Route:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 
-from reflector.rib.changes import Changes, Paths
+from reflector.rib.changes import Changes, Paths, Run
 from reflector.rib.route import Key, Route, Source
 from reflector.rib.selection import ranked
 
@@ -31,16 +31,37 @@ def all_of(paths: Paths) -> tuple[Route, ...]:
 
 
 class AdjRibIn:
-    """What one source has announced of one family and what of it is in the table, by prefix (and path identifier)."""
+    """What one source has announced of one family and what of it is in the table, by prefix (and path identifier).
 
-    __slots__ = ("routes", "source")
+    Of a table that comes in, nearly all prefixes are never asked for again one by one. So they are kept as they came
+    until somebody wants `routes`.
+    """
+
+    __slots__ = ("_count", "_routes", "_runs", "source")
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.routes: dict[PathKey, Route] = {}
+        self._routes: dict[PathKey, Route] = {}
+        self._runs: list[Run] = []
+        self._count = 0
+
+    @property
+    def routes(self) -> dict[PathKey, Route]:
+        """May be changed."""
+        if self._runs:
+            for route, keys in self._runs:
+                self._routes.update(dict.fromkeys(keys, route))
+            self._runs.clear()
+            self._count = 0
+        return self._routes
+
+    def add(self, run: Run) -> None:
+        """Prefixes of which none was there."""
+        self._runs.append(run)
+        self._count += len(run[1])
 
     def __len__(self) -> int:
-        return len(self.routes)
+        return len(self._routes) + self._count
 
 
 class Table:
@@ -51,15 +72,20 @@ class Table:
         self.changed = Changes()
 
     def announce(self, adj: AdjRibIn, keys: Sequence[Key], route: Route) -> None:
-        """The source announces these prefixes with this route, in place of what it announced before."""
-        routes, paths, before = adj.routes, self.paths, self.changed.before
+        """The source announces these prefixes with this route, in place of what it announced before.
+
+        The list is kept, and must not change any more.
+        """
+        paths, before = self.paths, self.changed.before
         count = len(paths)
         # One look-up for each, and none of it in Python. What was there stays as it was, and is looked at below.
         found = list(map(paths.setdefault, keys, repeat(route)))
         if len(paths) == count + len(keys) and not before:
-            routes.update(dict.fromkeys(keys, route))
-            self.changed.fresh += keys
+            run = (route, keys)
+            adj.add(run)
+            self.changed.add(run)
             return
+        routes = adj.routes
         for key, known in zip(keys, found, strict=True):
             old = routes.get(key)
             if old is route:
@@ -67,7 +93,7 @@ class Table:
             routes[key] = route
             if known is route:
                 if key not in before:
-                    self.changed.fresh.append(key)
+                    self.changed.add((route, (key,)))
             elif known is old:
                 if key not in before:
                     before[key] = known
