@@ -25,6 +25,7 @@ class Launch:
     """`files` are put into the folder before `argv` is run. `window` is how many handshakes it gets at a time.
 
     `ready_s` is how long it may take until it listens, `metrics` an address that is scraped as Prometheus does.
+    `chroot` is an empty folder that its own service would make.
     """
 
     argv: tuple[str, ...]
@@ -33,6 +34,7 @@ class Launch:
     window: int = 64
     ready_s: float = 15
     metrics: str | None = None
+    chroot: str | None = None
 
 
 Contender = Callable[[Path, Scenario], Launch]
@@ -172,7 +174,7 @@ allow from ibgp
 allow to ibgp
 """
     # It listens with a backlog of 5.
-    return Launch(("/usr/sbin/bgpd", "-d", "-f", f"{folder}/conf"), {"conf": config}, window=4)
+    return Launch(("/usr/sbin/bgpd", "-d", "-f", f"{folder}/conf"), {"conf": config}, window=4, chroot="/run/openbgpd")
 
 
 def command(text: str) -> Contender:
