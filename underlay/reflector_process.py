@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from typing import Any, Protocol
 
+from peering.prefixes import Address
 from peering.session import SecretKeyRef
 from reflector.configuration import ReflectorConfiguration
 from reflector.desired import Desired
@@ -36,6 +37,8 @@ class Server(Protocol):
     def configure(self, configuration: ReflectorConfiguration, passwords: Mapping[SecretKeyRef, bytes]) -> None: ...
 
     def stop(self, *, graceful: bool = False, reason: str = "") -> None: ...
+
+    def up(self) -> Collection[Address]: ...
 
 
 #: ReflectorServer, or what stands for it.
@@ -105,6 +108,9 @@ class ReflectorProcess:
             self._stopping = True
             self._begun.set()
             if self._serving and self._server is not None:
+                if self._marker is not None and self._graceful:
+                    with suppress(OSError):
+                        self._marker.touch(self._server.up())
                 self._server.stop(graceful=self._graceful, reason=GOODBYE)
 
     def look(self) -> None:
@@ -127,7 +133,10 @@ class ReflectorProcess:
                 self._configure(self._server, told)
                 return
             restarting = self._is_restart(told.configuration)
-            self._server = self._make_server(told.configuration, told.passwords, self._log, restarting=restarting)
+            were_up = self._marker.were_up() if self._marker is not None and restarting else ()
+            self._server = self._make_server(
+                told.configuration, told.passwords, self._log, restarting=restarting, were_up=were_up
+            )
             self._begun.set()
 
     def _configure(self, server: Server, told: Desired) -> None:
@@ -164,7 +173,7 @@ class ReflectorProcess:
         if self._stopping and not serving.done():
             server.stop(graceful=self._graceful, reason=GOODBYE)
         others = [asyncio.ensure_future(beside.serve(server)) for beside in self._beside]
-        others.append(asyncio.ensure_future(self._mark()))
+        others.append(asyncio.ensure_future(self._mark(server)))
         try:
             await _first_of(serving, following, *others)
         finally:
@@ -176,14 +185,14 @@ class ReflectorProcess:
         if self._marker is not None and not self._graceful:
             self._marker.remove()
 
-    async def _mark(self) -> None:
+    async def _mark(self, server: Server) -> None:
         if self._marker is None:
             await asyncio.Event().wait()
             return
         said = ""
         while True:
             try:
-                self._marker.touch()
+                self._marker.touch(server.up())
             except OSError as error:
                 if str(error) != said:
                     said = str(error)

@@ -12,7 +12,7 @@ they kept for us.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import inf
 from typing import NamedTuple
 
@@ -63,9 +63,16 @@ class Published(NamedTuple):
 
 
 class Engine:
-    """`log(event, **fields)` is told what people should know. `restarting`: see the head of this file."""
+    """`log(event, **fields)` is told what people should know. `restarting`, `were_up`: see deferral.py."""
 
-    def __init__(self, configuration: ReflectorConfiguration, log: Log, *, restarting: bool = False) -> None:
+    def __init__(
+        self,
+        configuration: ReflectorConfiguration,
+        log: Log,
+        *,
+        restarting: bool = False,
+        were_up: Collection[bytes] = (),
+    ) -> None:
         self.configuration = configuration
         self.peers: dict[bytes, PeerState] = {}
         self.tables: dict[Family, Table] = {}
@@ -75,7 +82,7 @@ class Engine:
         self.claims = Claims(Ownership(configuration.ownership, configuration.owners), self.tables, log)
         self._waiting: list[Callable[[], PeerState | None]] = []
         self._stale: set[PeerState] = set()
-        self._deferral = Deferral(restarting)
+        self._deferral = Deferral(restarting, were_up)
         self._own = frozenset(configuration.addresses)
 
     # What peers do.

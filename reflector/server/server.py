@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from collections.abc import Collection
 
 from peering.prefixes import Address, format_address
 from reflector.configuration import Peer, ReflectorConfiguration
 from reflector.engine.claims import Log
 from reflector.engine.engine import Engine
 from reflector.server.admission import Admission, Limits, Refused
-from reflector.server.collection import Collection
 from reflector.server.connection import Connection, last_words_heard
 from reflector.server.counters import Counters
 from reflector.server.desired_peer import (
@@ -32,7 +32,9 @@ from reflector.server.desired_peer import (
     wanted_peer,
 )
 from reflector.server.dialer import Dialing, dial
+from reflector.server.drop_teller import DropTeller
 from reflector.server.file_limit import connections_that_fit, raise_file_limit
+from reflector.server.garbage import GarbageCollection
 from reflector.server.listener import Incoming, Listener, prepare_accepted
 from reflector.server.listeners import Listeners
 from reflector.server.neighbour import Neighbour
@@ -58,9 +60,10 @@ class ReflectorServer:
         log: Log,
         *,
         restarting: bool = False,
+        were_up: Collection[Address] = (),
     ) -> None:
         self.configuration = configuration
-        self.engine = Engine(configuration, log, restarting=restarting)
+        self.engine = Engine(configuration, log, restarting=restarting, were_up=were_up)
         self.neighbours: dict[Address, Neighbour] = {}
         self.counters = Counters()
         self._passwords = passwords
@@ -74,6 +77,10 @@ class ReflectorServer:
         )
         self._stopped = asyncio.Event()
 
+    def up(self) -> set[Address]:
+        """Those that have a session, and may wait for us when we die."""
+        return {address for address, one in self.neighbours.items() if one.state is not None and one.state.up}
+
     # The life of a server.
 
     async def run(self) -> None:
@@ -81,8 +88,9 @@ class ReflectorServer:
         self._loop = asyncio.get_running_loop()
         self.counters.started = self._loop.time()
         self._sessions.start(self._loop)
-        collection = Collection(self._sessions.quiet)
-        collection.start(self._loop)
+        garbage, drops = GarbageCollection(self._sessions.quiet), DropTeller(self._log)
+        garbage.start(self._loop)
+        drops.start(self._loop)
         try:
             self._listeners.configure(self.configuration, self._passwords)
             self._admit(self.configuration)
@@ -98,7 +106,8 @@ class ReflectorServer:
         finally:
             self._close()
             await last_words_heard()
-            collection.stop()
+            drops.stop()
+            garbage.stop()
 
     def stop(self, *, graceful: bool = False, reason: str = "") -> None:
         """Ends every session: with a reason (RFC 9003), or without a word, so that peers keep our routes."""

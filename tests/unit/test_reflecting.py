@@ -14,14 +14,14 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from peering.prefixes import format_prefix, pack_address, pack_prefix
+from peering.prefixes import Address, format_prefix, pack_address, pack_prefix
 from peering.problems import Problem
 from peering.session import SecretKeyRef
 from reflector.configuration import Owners, PeerPolicy, PeerRange, ReflectorConfiguration, Transport
@@ -263,7 +263,9 @@ class Server:
     passwords: Mapping[SecretKeyRef, bytes]
     log: Callable[..., None]
     restarting: bool = False
+    were_up: Collection[Address] = ()
     fails: Exception | None = None
+    peers: set[Address] = field(default_factory=lambda: {bytes((10, 0, 0, 7)), bytes(15) + b"\7"})
     stops: list[tuple[bool, str]] = field(default_factory=list)
     configured: list[ReflectorConfiguration] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -281,7 +283,11 @@ class Server:
 
     def stop(self, *, graceful: bool = False, reason: str = "") -> None:
         self.stops.append((graceful, reason))
+        self.peers = set()
         self.ended.set()
+
+    def up(self) -> Collection[Address]:
+        return self.peers
 
 
 class Script:
@@ -540,7 +546,11 @@ class TestRestarts:
 
     @staticmethod
     def start(folder: Path, *, graceful: bool = False, kill: bool = False) -> bool:
-        async def work() -> bool:
+        return TestRestarts.server(folder, graceful=graceful, kill=kill).restarting
+
+    @staticmethod
+    def server(folder: Path, *, graceful: bool = False, kill: bool = False) -> Server:
+        async def work() -> Server:
             marker = RestartMarker(folder, "rr-1")
             world = World(Script(desired()), marker=marker, graceful=graceful)
             running = asyncio.ensure_future(world.process.run())
@@ -552,9 +562,24 @@ class TestRestarts:
             else:
                 world.process.stop()
                 await running
-            return server.restarting
+            return server
 
         return asyncio.run(work())
+
+    @pytest.mark.parametrize("end", ["kill", "graceful"])
+    def test_those_that_were_up_are_waited_for(self, tmp_path: Path, end: str) -> None:
+        first = self.server(tmp_path, **{end: True})
+        assert first.were_up == ()
+        assert self.server(tmp_path).were_up == Server(first.configuration, {}, first.log).peers
+        assert self.server(tmp_path).were_up == (), "it was an end in order"
+
+    def test_what_cannot_be_read_of_those_that_were_up_is_passed_over(self, tmp_path: Path) -> None:
+        marker = RestartMarker(tmp_path, "rr-1")
+        assert marker.were_up() == set()
+        marker.path.write_bytes(b"10.0.0.7\nnobody\n10.0.0.\n")
+        assert marker.were_up() == {bytes((10, 0, 0, 7))}
+        marker.path.write_bytes(b"\xff")
+        assert marker.were_up() == set()
 
     def test_after_an_end_in_order(self, tmp_path: Path) -> None:
         assert [self.start(tmp_path), self.start(tmp_path)] == [False, False]

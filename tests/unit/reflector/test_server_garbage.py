@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from reflector.server import collection
-from reflector.server.collection import ALL, LOOK, OLDER, TOO_MANY, WORTH_IT, Collection
+from reflector.server import garbage
+from reflector.server.garbage import ALL, LOOK, OLDER, TOO_MANY, WORTH_IT, GarbageCollection
 from tests.unit.reflector.server_world import run
 
 
@@ -31,7 +31,7 @@ class Gc:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Gc:
     made = Gc()
-    monkeypatch.setattr(collection, "gc", made)
+    monkeypatch.setattr(garbage, "gc", made)
     return made
 
 
@@ -53,13 +53,13 @@ def as_before() -> Iterator[None]:
 )
 def test_it_waits_for_quiet_unless_there_is_too_much(fake: Gc, young: int, quiet: bool, collected: list[int]) -> None:
     fake.young = young
-    Collection(lambda: quiet).look()
+    GarbageCollection(lambda: quiet).look()
     assert fake.collected == collected
 
 
 def test_now_and_then_it_looks_at_what_has_survived(fake: Gc) -> None:
     fake.young = WORTH_IT
-    one = Collection(lambda: True)
+    one = GarbageCollection(lambda: True)
     for _ in range(ALL):
         one.look()
     assert fake.collected.count(2) == 1
@@ -75,7 +75,7 @@ class Cycle:
 def test_while_it_is_in_force_cycles_go_at_a_look_and_at_no_other_time() -> None:
     async def scenario() -> None:
         busy = True
-        one = Collection(lambda: not busy)
+        one = GarbageCollection(lambda: not busy)
         loop = asyncio.get_running_loop()
         one.start(loop)
         ended = asyncio.Event()

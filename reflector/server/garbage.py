@@ -19,7 +19,7 @@ LOOK = 1.0
 OLDER, ALL = 20, 400
 
 
-class Collection:
+class GarbageCollection:
     """In force from `start` until `stop`. `quiet()`: whether nobody waits for anything."""
 
     def __init__(self, quiet: Callable[[], bool]) -> None:
