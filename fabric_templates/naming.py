@@ -22,4 +22,4 @@ def fit(text: str, limit: int) -> str:
     """`text`, or where it is too long its beginning and a digest of the whole: two long texts stay different."""
     if len(text) <= limit:
         return text
-    return f"{text[: limit - _DIGEST - 1].rstrip()}~{sha256(text.encode()).hexdigest()[:_DIGEST]}"
+    return f"{text[: limit - _DIGEST - 1].rstrip()}-{sha256(text.encode()).hexdigest()[:_DIGEST]}"

@@ -10,6 +10,9 @@ Towards the fabric:
   in    everything but the switch's own addresses.
   out   `announce`, and of that only what the switch or its rack originates: a block inside a pool that
         another rack announced must not go from one spine to the next.
+Between the two switches of a rack (pair), so that one that lost its uplinks or a link to a node goes by the other:
+  in    as from the fabric.
+  out   the default route, and what goes to the fabric.
 Everything that no entry permits is denied.
 """
 
@@ -25,13 +28,20 @@ from peering.session import Downward, PrefixRule, SwitchPlan
 
 Version = Literal[4, 6]
 VERSIONS: tuple[Version, ...] = (4, 6)
-Side = Literal["rack", "fabric"]
-Community = Literal["blackhole", "graceful-shutdown", "no-export", "no-advertise"]
+Side = Literal["rack", "fabric", "pair"]
 
 _SEQ_LIST = 5
 _SEQ_MAP = 10
 _DEFAULTS = (PrefixRule("0.0.0.0/0", 0, 0), PrefixRule("::/0", 0, 0))
-_KEPT: tuple[Community, ...] = ("graceful-shutdown", "no-export", "no-advertise")
+_KEPT = ("graceful-shutdown", "no-export", "no-advertise")
+
+WELL_KNOWN = {
+    "blackhole": "65535:666",
+    "graceful-shutdown": "65535:0",
+    "no-export": "65535:65281",
+    "no-advertise": "65535:65282",
+}
+"""By the name that a `CommunityList` has for it (RFC 7999, RFC 8326, RFC 1997)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +85,29 @@ class PathList:
 
 @dataclass(frozen=True, slots=True)
 class CommunityList:
-    """Matches the members; with `others`, every community that is no member."""
+    """Matches the members; with `others`, every community that is no member. `large`: of RFC 8092, `65101:1:2`.
+
+    A well-known member goes by its name; `values` has numbers for all of them.
+    """
 
     name: str
-    members: tuple[Community, ...]
+    members: tuple[str, ...]
     others: bool = False
+    large: bool = False
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """`("65535:0", "65101:100")`."""
+        return tuple(WELL_KNOWN.get(member, member) for member in self.members)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One step: all matches that are given must hold. Names refer to lists of the same view."""
+    """One step: all matches that are given must hold. Names refer to lists of the same view.
+
+    With `strip_communities` the communities that the list matches are removed, every extended one, and of the large
+    ones those that `strip_large_communities` matches, or without it all.
+    """
 
     seq: int
     permit: bool = True
@@ -92,6 +115,7 @@ class Entry:
     community_list: str | None = None
     prefix_list: str | None = None
     strip_communities: str | None = None
+    strip_large_communities: str | None = None
     local_preference: int | None = None
 
 
@@ -99,6 +123,7 @@ class Entry:
 class RouteMap:
     name: str
     version: Version
+    direction: Literal["in", "out"]
     entries: tuple[Entry, ...]
 
 
@@ -129,6 +154,10 @@ class Names:
     def strip(self) -> str:
         return self.of("STRIP")
 
+    @property
+    def strip_large(self) -> str:
+        return self.of("STRIP-LARGE")
+
 
 def prefix_lists(plan: SwitchPlan, names: Names, maps: Iterable[RouteMap]) -> tuple[PrefixList, ...]:
     """The prefix lists that these route maps refer to, by family and name."""
@@ -143,7 +172,7 @@ def prefix_lists(plan: SwitchPlan, names: Names, maps: Iterable[RouteMap]) -> tu
 
 def _rule_lists(plan: SwitchPlan) -> dict[str, tuple[PrefixRule, ...]]:
     own = tuple(_exactly(cidr) for cidr in plan.networks)
-    return {"ACCEPT": plan.accept, "ANNOUNCE": plan.announce, "OWN": own, **_downward(plan)}
+    return {"ACCEPT": plan.accept, "ANNOUNCE": plan.announce, "OWN": own, "DEFAULT": _DEFAULTS, "SEND": plan.send}
 
 
 def _downward(plan: SwitchPlan) -> dict[str, tuple[PrefixRule, ...]]:
@@ -184,23 +213,36 @@ def path_list(name: str, rules: Iterable[PathRule]) -> PathList:
     return PathList(name, tuple(widest[asn] for asn in sorted(widest)))
 
 
-def community_lists(names: Names, maps: Iterable[RouteMap]) -> tuple[CommunityList, ...]:
+def community_lists(plan: SwitchPlan, names: Names, maps: Iterable[RouteMap]) -> tuple[CommunityList, ...]:
     """The community lists that these route maps refer to, by name."""
-    used = {name for one in maps for e in one.entries for name in (e.community_list, e.strip_communities)}
+    used = {
+        name
+        for one in maps
+        for e in one.entries
+        for name in (e.community_list, e.strip_communities, e.strip_large_communities)
+    }
+    standard, large = kept_communities(plan)
     lists = (
         CommunityList(names.blackhole, ("blackhole",)),
         CommunityList(names.graceful_shutdown, ("graceful-shutdown",)),
-        CommunityList(names.strip, _KEPT, others=True),
+        CommunityList(names.strip, (*_KEPT, *standard), others=True),
+        CommunityList(names.strip_large, large, others=True, large=True),
     )
     return tuple(one for one in lists if one.name in used)
 
 
+def kept_communities(plan: SwitchPlan) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(standard ones, large ones) that nodes may attach, besides those that every switch keeps; in order of numbers."""
+    ordered = sorted(set(plan.keep_communities), key=lambda text: [int(part) for part in text.split(":")])
+    return tuple(c for c in ordered if c.count(":") == 1), tuple(c for c in ordered if c.count(":") == 2)
+
+
 def route_maps(plan: SwitchPlan, names: Names, group: str, side: Side, version: Version) -> tuple[RouteMap, RouteMap]:
     """(in, out) of a group; `group` is its name without our prefix, as in `NODES`."""
-    into, out = {"rack": (_from_rack, _to_rack), "fabric": (_from_fabric, _to_fabric)}[side]
+    into, out = _SIDES[side]
     return (
-        RouteMap(names.route_map(group, "IN", version), version, into(plan, names, group, version)),
-        RouteMap(names.route_map(group, "OUT", version), version, out(plan, names, group, version)),
+        RouteMap(names.route_map(group, "IN", version), version, "in", into(plan, names, group, version)),
+        RouteMap(names.route_map(group, "OUT", version), version, "out", out(plan, names, group, version)),
     )
 
 
@@ -210,6 +252,7 @@ def _from_rack(plan: SwitchPlan, names: Names, group: str, version: Version) -> 
         path_list=names.of(group),
         prefix_list=names.prefixes("ACCEPT", version),
         strip_communities=names.strip,
+        strip_large_communities=names.strip_large if kept_communities(plan)[1] else None,
     )
     return (
         Entry(seq=_SEQ_MAP, permit=False, community_list=names.blackhole),
@@ -236,3 +279,15 @@ def _from_fabric(plan: SwitchPlan, names: Names, group: str, version: Version) -
 
 def _to_fabric(plan: SwitchPlan, names: Names, group: str, version: Version) -> tuple[Entry, ...]:
     return (Entry(seq=_SEQ_MAP, path_list=names.of("RACK"), prefix_list=names.prefixes("ANNOUNCE", version)),)
+
+
+def _to_pair(plan: SwitchPlan, names: Names, group: str, version: Version) -> tuple[Entry, ...]:
+    (upward,) = _to_fabric(plan, names, group, version)
+    return Entry(seq=_SEQ_MAP, prefix_list=names.prefixes("DEFAULT", version)), replace(upward, seq=2 * _SEQ_MAP)
+
+
+_SIDES = {
+    "rack": (_from_rack, _to_rack),
+    "fabric": (_from_fabric, _to_fabric),
+    "pair": (_from_fabric, _to_pair),
+}

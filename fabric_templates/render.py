@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 
 from fabric_templates import devices, features, values
-from fabric_templates.devices import Device
+from fabric_templates.devices import Device, DeviceFile
+from fabric_templates.documents import document, quoted
+from fabric_templates.ranges import asking
+from fabric_templates.shapes import View
 from fabric_templates.view import view
 from peering.problems import Problem, errors, ordered
 from peering.session import SecretKeyRef, SwitchPlan
@@ -52,12 +55,22 @@ def render(name: str, plan: SwitchPlan, *, passwords: Passwords | None = None) -
         raise RenderRefused(refused)
     device = _device(plan)
     shown = view(name, plan, device, passwords)
-    return {f.name: _environment().get_template(f.template).render(view=shown) for f in device.files}
+    return {f.name: _printed(f"Switch/{name}", f, shown) for f in device.files}
+
+
+def _printed(where: str, file: DeviceFile, shown: View) -> str:
+    try:
+        text = _environment().get_template(file.template).render(view=shown)
+        return text if file.format == "text" else document(text, file.format)
+    except (TemplateError, ValueError) as error:
+        message = f"template {file.template}: {error}"
+        hint = "this is a mistake of the template, not of the declaration"
+        raise RenderRefused((Problem("error", "template-error", where, file.name, message, hint),)) from error
 
 
 def secret_files(plan: SwitchPlan) -> frozenset[str]:
     """The names among `render`'s files that hold real passwords when `passwords` are given."""
-    if not any(session.password for session in plan.sessions):
+    if not any(session.password for session in asking(plan)):
         return frozenset()
     return frozenset(f.name for f in _device(plan).files if f.secrets)
 
@@ -71,7 +84,7 @@ def _device(plan: SwitchPlan) -> Device:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("fabric_templates", "templates"),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -79,3 +92,5 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
+    environment.filters["quoted"] = quoted
+    return environment

@@ -8,12 +8,14 @@ A password is never part of a message.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
 from fabric_templates.devices import Device
-from fabric_templates.view import ROLES, placeholder
+from fabric_templates.neighbors import placeholder
+from fabric_templates.roles import ROLES
 from peering.problems import Problem, ordered
 from peering.session import PrefixRule, SecretKeyRef, Session, SwitchPlan
 
@@ -29,7 +31,7 @@ def check(
     where: str, name: str, plan: SwitchPlan, device: Device, passwords: Mapping[SecretKeyRef, str] | None
 ) -> tuple[Problem, ...]:
     """Every value of the plan that cannot be printed; errors all."""
-    found = [*_switch(name, plan), *_prefixes(plan)]
+    found = [*_switch(name, plan), *_prefixes(plan), *_ranges(plan), *_settings(plan, device)]
     for session in plan.sessions:
         path = f"sessions[{_shown(session.name)}]"
         found += [(f"{path}.{leaf}", message, hint) for leaf, message, hint in _session(session)]
@@ -77,7 +79,7 @@ def _prefixes(plan: SwitchPlan) -> Found:
     networks |= {f"listenRanges[{i}].cidr": r.cidr for i, r in enumerate(plan.listen_ranges)}
     yield from _parsed(networks, ip_network, "a prefix without host bits")
     yield from _parsed(
-        {f"listenRanges[{i}].peerASN": r.peer_asn for i, r in enumerate(plan.listen_ranges)},
+        {f"listenRanges[{i}].peerASN": r.peer_asn for i, r in enumerate(plan.listen_ranges) if not r.peer_asns},
         _as_number,
         "an AS number, 1..4294967295",
     )
@@ -85,16 +87,48 @@ def _prefixes(plan: SwitchPlan) -> Found:
     yield from _parsed(rules, _rule, "a prefix with minLength <= maxLength, both inside it")
 
 
+def _ranges(plan: SwitchPlan) -> Found:
+    for i, listen in enumerate(plan.listen_ranges):
+        path = f"listenRanges[{i}]"
+        if listen.password is not None:
+            yield from _lines({f"{path}.password.secretKeyRef": placeholder(listen.password)})
+        yield from _parsed({f"{path}.bfd": listen.bfd and listen.bfd.profile}, _word, "one word of printable ASCII")
+        yield from _parsed({f"{path}.clusterID": listen.cluster_id}, IPv4Address, "an identifier in dotted form")
+        asns = {f"{path}.peerASNs[{n}]": asn for n, asn in enumerate(listen.peer_asns)}
+        yield from _parsed(asns, _as_number, "an AS number, 1..4294967295")
+        if listen.peer_asns and listen.peer_asn:
+            yield f"{path}.peerASN", "peerASN and peerASNs are both given", "leave peerASN at 0"
+    communities = {f"keepCommunities[{i}]": text for i, text in enumerate(plan.keep_communities)}
+    yield from _parsed(communities, _community, "a community, 65000:100, or a large one, 65000:1:2")
+
+
+def _settings(plan: SwitchPlan, device: Device) -> Found:
+    given = {setting.name: setting.value for setting in plan.settings}
+    for name, value in sorted(given.items()):
+        row = device.settings.get(name)
+        path = f"settings[{_shown(name)}]"
+        if row is None:
+            yield path, f"{device.title} has no such setting", f"it has {', '.join(sorted(device.settings)) or 'none'}"
+        elif not is_one_line(value) or not re.fullmatch(row.pattern, value):
+            yield path, f"{value!a} is not of the form {row.pattern}", row.meaning
+    for name, row in sorted(device.settings.items()):
+        if row.default is None and name not in given:
+            yield f"settings[{name}]", f"{device.title} needs it: {row.meaning}", "add it to the Switch's settings"
+
+
 def _passwords(plan: SwitchPlan, device: Device, passwords: Mapping[SecretKeyRef, str]) -> Found:
-    for session in plan.sessions:
-        if session.password is None:
+    users = [(f"sessions[{_shown(s.name)}].password", s.password) for s in plan.sessions]
+    users += [(f"listenRanges[{i}].password", r.password) for i, r in enumerate(plan.listen_ranges)]
+    for path, reference in users:
+        if reference is None:
             continue
-        path = f"sessions[{_shown(session.name)}].password"
-        text = passwords.get(session.password)
+        text = passwords.get(reference)
         if text is None:
             yield path, "the password was not found", "create the secret that secretKeyRef names"
         elif not is_one_line(text):
             yield path, "the password cannot be printed into a configuration", _LINE_HINT
+        elif any(character in device.limits.excludes for character in text):
+            yield path, f"{device.title} takes none of {device.limits.excludes} in a password", "use another password"
         elif " " in text and not device.limits.password_spaces:
             yield path, f"{device.title} takes no password with a space in it", "use another password"
         elif len(text) > device.limits.password:
@@ -144,6 +178,13 @@ def _as_number(value: int) -> None:
 
 def _port(value: int) -> None:
     if not 1 <= value <= 0xFFFF:
+        raise ValueError
+
+
+def _community(text: str) -> None:
+    parts = [int(part) for part in text.split(":") if part.isascii() and part.isdigit()]
+    most = {2: 0xFFFF, 3: 0xFFFFFFFF}.get(len(parts), -1)
+    if len(parts) != text.count(":") + 1 or any(part > most for part in parts):
         raise ValueError
 
 

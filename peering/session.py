@@ -190,20 +190,27 @@ class SpeakerPlan:
 class ListenRange:
     """A dynamic-neighbour range of a switch or a reflector: whoever dials in from `cidr`, at most `limit` of them.
 
-    What is said beside that is the same for each of them, and means what it means in a Session. Only a reflector's
-    ranges say it.
+    What is said beside that is the same for each of them, and means what it means in a Session. `peer_asns` are the
+    ASs that may dial where there are several; `peer_asn` is 0 then.
     """
 
     cidr: str
     peer_asn: int
     limit: int
+    peer_asns: tuple[int, ...] = ()
     password: SecretKeyRef | None = None
+    ttl_security: int | None = None
     multihop: int | None = None
+    bfd: BfdParameters | None = None
     hold_time: int = 90
     keepalive_time: int = 30
     graceful_restart_time: int = 120
     long_lived_stale_time: int | None = None
     rr_client: bool = False
+    cluster_id: str | None = None
+    next_hop: NextHopMode = "auto"
+    allow_as_in: int | None = None
+    as_override: bool = False
     add_paths: str | None = None
     add_path_limit: int | None = None
     import_filters: tuple[str, ...] = ()
@@ -211,7 +218,8 @@ class ListenRange:
     max_prefixes: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return _json_of(self, {"peer_asn": "peerASN"})
+        names = {"peer_asn": "peerASN", "peer_asns": "peerASNs", "cluster_id": "clusterID", "allow_as_in": "allowASIn"}
+        return _json_of(self, names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,13 +249,26 @@ class ReflectorPlan:
 Downward = Literal["default-only", "pools", "all"]
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What one platform has to know and no other has: a VRF's name, a tenant."""
+
+    name: str
+    value: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"name": self.name, "value": self.value}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchPlan:
     """What one switch's configuration has to say.
 
     `accept` is what may come from the rack's nodes. `send` is what nodes may be sent when `downward` is not
     `all`. `announce` is what leaves towards the fabric peers (sessions whose `peer` is `external`): the
-    rack's own prefixes and the switch's loopbacks, so that a ToR is never a transit between spines.
+    rack's own prefixes and the switch's loopbacks, so that a ToR is never a transit between spines. Of the communities
+    that nodes attach, `keep_communities` (`65101:100`, large ones `65101:1:2`) pass; the others are removed.
+    `platform` is a name, or a name and a release, as in `nvue@5.14`.
     """
 
     asn: int
@@ -261,6 +282,8 @@ class SwitchPlan:
     send: tuple[PrefixRule, ...] = ()
     announce: tuple[PrefixRule, ...] = ()
     downward: Downward = "pools"
+    keep_communities: tuple[str, ...] = ()
+    settings: tuple[Setting, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return _json_of(self, {"router_id": "routerID", "listen_ranges": "listenRanges"})

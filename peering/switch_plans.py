@@ -13,7 +13,7 @@ from peering.rack_sessions import RackView
 from peering.resource import Resource
 from peering.resources.fabric import SwitchSpec
 from peering.resources.pools import IPPoolSpec
-from peering.session import PrefixRule, Session, SwitchPlan
+from peering.session import PrefixRule, Session, Setting, SwitchPlan
 
 
 def fabric_offers(resource: Resource) -> tuple[Offer, ...]:
@@ -80,6 +80,8 @@ def switch_plan(
         send=addressing.sorted_rules([*addressing.pool_rules(pools), *map(addressing.inside, extra)]),
         announce=addressing.sorted_rules([*accept, *map(addressing.exactly, networks)]),
         downward=rack.spec.downward if rack else "pools",
+        keep_communities=rack.spec.keep_communities if rack else (),
+        settings=tuple(sorted((Setting(s.name, s.value) for s in spec.settings), key=lambda s: s.name)),
     )
 
 

@@ -20,6 +20,8 @@ _FAMILIES = (
     "declaring",
     "planning",
     "asking",
+    "comparing",
+    "pushing",
     "processes",
     "reflecting",
     "inspecting",

@@ -14,8 +14,10 @@ from typing import Literal
 from pydantic import Field
 
 from peering.resources.fields import (
+    WELL_KNOWN_COMMUNITIES,
     AsNumber,
     Cidr,
+    Community,
     Flag,
     HoldTime,
     InterfaceAddress,
@@ -67,11 +69,24 @@ def fabric_peer_mistakes(peers: Sequence[FabricPeer]) -> Iterator[Mistake]:
         addresses.add(peer.address)
 
 
+class SwitchSetting(Spec):
+    """What the switch's platform has to know and no other has."""
+
+    EXAMPLE = "{name: vrf, value: k8s}"
+
+    name: OneLine
+    """One of the platform's settings."""
+    value: OneLine
+    """Its value."""
+
+
 class SwitchSpec(Spec):
     """A ToR switch: what it is, and the subnets its links to nodes come from."""
 
     platform: OneLine = "frr"
-    """What its configuration is rendered for."""
+    """What its configuration is rendered for; with a release after an @ where syntax depends on it."""
+    settings: Many[SwitchSetting] = ()
+    """What the platform has to know beside."""
     as_number: AsNumber = Field(alias="asNumber")
     """Its AS."""
     router_id: RouterId | None = Field(default=None, alias="routerID")
@@ -87,6 +102,11 @@ class SwitchSpec(Spec):
 
     def mistakes(self) -> Iterator[Mistake]:
         yield from fabric_peer_mistakes(self.fabric_peers)
+        seen: set[str] = set()
+        for index, setting in enumerate(self.settings):
+            if setting.name in seen:
+                yield ("settings", index, "name"), f"{setting.name} is set twice"
+            seen.add(setting.name)
         subnets = [ipaddress.ip_network(cidr) for cidr in self.link_subnets]
         for index, address in enumerate(self.link_addresses):
             own = ipaddress.ip_interface(address).ip
@@ -130,8 +150,14 @@ class RackSpec(Spec):
     """TCP-MD5 password of its sessions."""
     downward: Literal["default-only", "pools", "all"] = "pools"
     """What the switches send to nodes."""
+    keep_communities: Many[Community] = ()
+    """Communities of nodes' routes that the switches pass on; others are removed."""
     accept_prefixes: Many[Cidr] = ()
     """What nodes may learn besides the default route and pools."""
 
     def mistakes(self) -> Iterator[Mistake]:
-        return keepalive_mistakes(self.hold_time, self.keepalive_time)
+        yield from keepalive_mistakes(self.hold_time, self.keepalive_time)
+        for index, community in enumerate(self.keep_communities):
+            if community in WELL_KNOWN_COMMUNITIES:
+                message = f"{community} is well-known: switches keep or refuse those by themselves"
+                yield ("keepCommunities", index), message

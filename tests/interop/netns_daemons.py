@@ -186,7 +186,12 @@ class Bird:
         file.chmod(0o600)
         command("bird", "-p", "-c", str(file))
         network.start(namespace, "bird", "-f", "-c", str(file), "-s", self._socket, "-P", str(self._pid))
-        eventually(lambda: Path(self._socket).exists())
+        eventually(self._answers)
+
+    def _answers(self) -> bool:
+        """The socket is there before BIRD listens on it."""
+        argv = ("birdc", "-r", "-s", self._socket, "show", "status")
+        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
     def signal(self, number: int) -> None:
         os.kill(int(self._pid.read_text()), number)

@@ -200,7 +200,8 @@ def bfd_equals(wanted: BfdParameters, multihop: int | None, seen: dict[str, Any]
 
 
 def meaning_equals(session: Session, seen: dict[str, Any]) -> None:
-    side = {"external": "FABRIC", "node": "NODES", "reflector": "REFLECTORS"}[session.peer.split("/")[0]]
+    sides = {"external": "FABRIC", "node": "NODES", "reflector": "REFLECTORS", "switch": "PAIR"}
+    side = sides[session.peer.split("/")[0]]
     group = f"UNDERLAY-{side}{'-IBGP' if session.type == 'ibgp' else ''}"
     assert seen["remoteAs"] == session.peer_asn
     assert seen["localAs"] == session.local_asn

@@ -179,6 +179,31 @@ CASES: dict[str, SwitchPlan] = {
         to_spine(1, graceful_restart_time=0, allow_as_in=1),
         to_spine(2, type="ibgp", peer_asn=TOR_ASN),
     ),
+    "listen-ranges": switch(
+        listen_ranges=(
+            ListenRange(
+                cidr="10.1.2.0/24",
+                peer_asn=0,
+                peer_asns=(4200000002, 4200000001),
+                limit=32,
+                password=SECRET,
+                ttl_security=1,
+                hold_time=9,
+                keepalive_time=3,
+                bfd=FAST,
+                max_prefixes=64,
+                as_override=True,
+            ),
+        ),
+    ),
+    "keep-communities": switch(to_node(1), keep_communities=("65101:100", "65101:20", "65101:1:2")),
+    "pair": switch(
+        to_node(1),
+        to_node(1, 6),
+        to_spine(1),
+        to_spine(2, name="tor-1b-ipv4", peer="switch/tor-1b", source="Rack/rack-1", peer_asn=65012),
+        to_spine(3, 6, name="tor-1b-ipv6", peer="switch/tor-1b", source="Rack/rack-1", type="ibgp", peer_asn=TOR_ASN),
+    ),
     "nothing-accepted": switch(to_node(1), to_node(1, 6), accept=(), send=(), networks=()),
     "no-sessions": switch(),
 }
