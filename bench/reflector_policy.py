@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.reflector_scenarios import Scenario
+from ipam.block import owner_of
 from ipam.block_order import affinity_name, block_name
-from ipam.claims import owner_of
 from peering.store.protocol import Write
 from peering.store.sqlite import SqliteStore
 

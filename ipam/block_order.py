@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterator
+from functools import lru_cache
 
+from peering.prefixes import contains, numbers, pack_prefix
 from peering.resources.pools import IPPoolSpec
 
 
@@ -33,6 +35,22 @@ def blocks_for(node: str, pool: IPPoolSpec) -> Iterator[str]:
     make = ipaddress.IPv4Address if network.version == 4 else ipaddress.IPv6Address
     for index in range(count):
         yield f"{make(base + (start + index) % count * step)}/{pool.block_length}"
+
+
+def block_with(address: str, pool: IPPoolSpec) -> str:
+    """The block of the pool in which an address lies."""
+    return str(ipaddress.ip_network(f"{address}/{pool.block_length}", strict=False))
+
+
+@lru_cache(maxsize=1 << 14)
+def is_inside(inner: str, outer: str) -> bool:
+    """Whether a CIDR or address lies inside a CIDR, all as text."""
+    return contains(pack_prefix(outer), pack_prefix(inner))
+
+
+def ordinal_of(address: str, cidr: str) -> int:
+    """The inverse of `address_at`."""
+    return numbers(address).value - numbers(cidr).value
 
 
 def address_at(cidr: str, ordinal: int) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from peering.calico_ipam import read_affinity, read_block
+from peering.calico_ipam import read_affinity, read_block, read_handle
 from peering.foreign import Document, Reading
 from peering.kubernetes_node import read_node
 from peering.problems import Problem
@@ -246,7 +246,7 @@ _READERS: dict[tuple[str, str], Callable[[Document], Reading]] = {
     **{
         (version, kind): reader
         for version in ("projectcalico.org/v3", "crd.projectcalico.org/v1")
-        for kind, reader in (("BlockAffinity", read_affinity), ("IPAMBlock", read_block))
+        for kind, reader in (("BlockAffinity", read_affinity), ("IPAMBlock", read_block), ("IPAMHandle", read_handle))
     },
 }
 

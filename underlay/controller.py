@@ -26,7 +26,7 @@ from underlay.rendered_folder import RenderedFolder
 
 Log = Callable[[str], None]
 
-_WATCHED = (*PLAN_KINDS, "Secret", "BlockAffinity", "IPAMBlock")
+_WATCHED = (*PLAN_KINDS, "Secret", "BlockAffinity", "IPAMBlock", "IPAMHandle")
 _RETRY_S = 1.0
 
 
@@ -36,7 +36,7 @@ class Controller:
     def __init__(self, store: Store, log: Log, grace: float, render_to: Path | None, with_secrets: bool) -> None:
         self._store = store
         self._log = log
-        self._collector = Collector(grace)
+        self._collector = Collector(store, grace)
         self._rendered = RenderedFolder(render_to, log) if render_to is not None else None
         self._with_secrets = with_secrets
         self._compiler = Compiler()
@@ -79,8 +79,8 @@ class Controller:
         self._changed.clear()
 
     async def _collect(self) -> float | None:
-        for node, block in await self._collector.collect(self._store, time.monotonic()):
-            self._log(f"block {block} of Node/{node} freed: its node or its pool is gone")
+        for freed in await self._collector.collect(time.monotonic()):
+            self._log(freed.said)
         return self._collector.next_observation(time.monotonic())
 
     async def _render(self) -> None:

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from bgp_speaker.agent import AlreadyRunning, Speaker
-from ipam.claims import PoolExhausted, ensure_blocks
+from ipam.errors import IpamError
+from ipam.new_blocks import ensure_blocks
 from peering.resource import Resource, is_name
 from peering.store.open_store import open_store
 from peering.store.protocol import Store, StoreError
@@ -84,7 +85,7 @@ async def _claim(store: Store, node: Resource, pools: tuple[Resource, ...]) -> N
     """IPAM's claim; an empty pool may have a free block later, so it counts as a fault that may heal."""
     try:
         await ensure_blocks(store, node, pools)
-    except PoolExhausted as error:
+    except IpamError as error:
         raise StoreError(str(error)) from error
 
 

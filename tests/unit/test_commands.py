@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel
 
 from ipam.addresses import assign
-from ipam.claims import ensure_blocks
+from ipam.new_blocks import ensure_blocks
 from peering.resource import Resource, parse_resource
 from peering.resources.catalog import KINDS, UNDERLAY, Kind
 from peering.resources.observed import BGPNodeStatusSpec, PeerStatus

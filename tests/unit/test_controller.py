@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from fabric_templates.output import write_atomically
-from ipam.claims import confirmed_blocks, ensure_blocks
+from ipam.claims import confirmed_blocks
+from ipam.new_blocks import ensure_blocks
 from peering.resource import Resource, parse_resource
 from peering.store.protocol import Document, StoreError, Write
 from peering.store.resources import put

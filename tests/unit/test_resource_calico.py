@@ -61,7 +61,7 @@ unallocated: [1, 4]
         cidr="10.244.0.0/26",
         affinity="host:node-1",
         allocations=(
-            Allocation(ordinal=0, handle="vxlan-tunnel-addr-node-1"),
+            Allocation(ordinal=0, handle="vxlan-tunnel-addr-node-1", node="node-1"),
             Allocation(ordinal=2, handle=""),
             Allocation(ordinal=3, handle=""),
         ),

@@ -14,7 +14,7 @@ from bench.fabric_sample import fabric
 from bgp_speaker.announcements import desired_announcements
 from bgp_speaker.node_policy import node_policy
 from ipam.block_order import affinity_name, blocks_for
-from ipam.claims import ensure_blocks
+from ipam.new_blocks import ensure_blocks
 from peering.compile import plan
 from peering.prefixes import Prefix, format_prefix, host_prefix, pack_prefix
 from peering.resource import Resource, parse_resource

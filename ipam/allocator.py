@@ -1,0 +1,186 @@
+"""Addresses for handles, by compare-and-swap of blocks: never given twice, whoever else does the same.
+
+An address belongs to a handle (a container, a demo pod). Asking again for a handle that has its addresses gives the
+same ones, so a repeated request changes nothing. A request is fulfilled as a whole or not at all: what it took
+before it failed is given back, and what a crash left behind is the handle's, to be found by the next
+request for it, by its release, or by the collector.
+
+On the way of most requests nothing is listed: the blocks that the node owns are known from before, and a copy of
+each. Knowledge that is too old costs a lost compare-and-swap and a second look, never an address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import cast
+
+from ipam.block_order import address_at
+from ipam.documents import TRIES, Lost, block_of, read_declared
+from ipam.errors import IpamError, StoreBusy
+from ipam.handles import find_handle, free_in_block, promise, promised_blocks, settle
+from ipam.requests import Declared, Request, version_of
+from ipam.search import OwnBlocks, Pick, Search, Want
+from peering.resource import Resource
+from peering.resources.ipam import Allocation
+from peering.resources.pools import IPPoolSpec
+from peering.store.protocol import Store, StoreError
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An address of a handle: `10.244.0.64`, its block, and the sequence that tells this gift from every other."""
+
+    address: str
+    block: str
+    sequence: int
+
+    @property
+    def host_prefix(self) -> str:
+        """With its length: `10.244.0.64/32`."""
+        return f"{self.address}/{128 if ':' in self.address else 32}"
+
+
+class Allocator:
+    """The allocations of one node. Its requests are served one after the other; other processes may do the same.
+
+    `clock` gives Unix seconds, for cooldowns and for people.
+    """
+
+    def __init__(self, store: Store, node: str, clock: Clock = time.time) -> None:
+        self._store = store
+        self._node = node
+        self._clock = clock
+        self._own = OwnBlocks(store, node)
+        self._turn = asyncio.Lock()
+
+    async def allocate(self, request: Request, declared: Declared | None = None) -> list[Given]:
+        """The addresses of the request's handle, IPv4 first. Raises IpamError, StoreError; then nothing was given.
+
+        `declared` is read from the store if the caller does not follow it anyway.
+        """
+        async with self._turn:
+            known = declared or await read_declared(self._store, self._node)
+            return await _Fulfilment(self._store, self._own, request, known, self._clock()).run()
+
+    async def release(self, handle: str) -> list[str]:
+        """Frees every address that the handle holds, wherever; which those were. None is no mistake."""
+        async with self._turn:
+            return await settle(self._own.copies, self._store, handle, lambda cidr, a: True, self._clock())
+
+    async def release_address(self, given: Given) -> bool:
+        """Frees one gift of an address; False, and nothing is changed, when the address is free or was given anew."""
+
+        def is_it(allocation: Allocation) -> bool:
+            at = address_at(given.block, allocation.ordinal)
+            return (at, allocation.sequence) == (given.address, given.sequence)
+
+        async with self._turn:
+            block = await self._own.copies.read(given.block)
+            held = next((a for a in block_of(block).allocations if is_it(a)), None) if block is not None else None
+            if held is None:
+                return False
+            freed = await free_in_block(self._own.copies, given.block, is_it, self._clock())
+            await settle(self._own.copies, self._store, held.handle, lambda cidr, a: False, self._clock())
+            return bool(freed)
+
+
+class _Fulfilment:
+    """One request on its way."""
+
+    def __init__(self, store: Store, own: OwnBlocks, request: Request, declared: Declared, now: float) -> None:
+        self._store = store
+        self._own = own
+        self._request = request
+        self._declared = declared
+        self._now = now
+        self._search = Search(own, request, declared, now)
+        self._handle: Resource | None = None
+        self._held: list[Given] = []
+        self._tried: set[tuple[str, int]] = set()
+        self._lost = 0
+
+    async def run(self) -> list[Given]:
+        await self._look_at_handle()
+        try:
+            while wants := self._missing():
+                picks = [await self._search.find(want, promised_blocks(self._handle)) for want in wants]
+                await self._write(picks)
+        except (IpamError, StoreError):
+            await self._undo()
+            raise
+        return self._answer()
+
+    async def _look_at_handle(self) -> None:
+        """What the handle holds already, read anew from the blocks that it names."""
+        self._handle = await find_handle(self._store, self._request.handle)
+        self._held = []
+        for cidr in promised_blocks(self._handle):
+            block = await self._own.copies.read(cidr)
+            if block is not None:
+                self._hold(cidr, block_of(block).allocations)
+
+    def _hold(self, cidr: str, allocations: Iterable[Allocation]) -> None:
+        mine = [a for a in allocations if a.handle == self._request.handle]
+        self._held += [Given(address_at(cidr, a.ordinal), cidr, a.sequence) for a in mine]
+
+    def _missing(self) -> list[Want]:
+        held = {given.address for given in self._held}
+        named = [one for one in self._request.addresses if one not in held]
+        wants = [Want(version_of(one), 1, (_spec(self._declared.pool_of(one, self._request)),), one) for one in named]
+        for version in (4, 6):
+            count = self._request.count(version) - sum(version_of(one) == version for one in held)
+            if count > 0:
+                pools = tuple(map(_spec, self._declared.pools_for(self._request, version)))
+                wants.append(Want(version, count, pools))
+        return wants
+
+    async def _write(self, picks: Sequence[Pick]) -> None:
+        """Promises all picks at once, then writes one after the other; what is lost is looked at again."""
+        blocks = [pick.cidr for pick in picks]
+        self._handle = await promise(self._store, self._request.handle, blocks, self._handle)
+        lost_before = self._lost
+        for pick in picks:
+            gift = (pick.cidr, pick.block.version)
+            self._tried.add(gift)
+            try:
+                await self._own.copies.write(pick.block, pick.after)
+            except Lost:
+                self._tried.remove(gift)
+                self._count_lost(pick)
+            else:
+                self._hold(pick.cidr, (a for a in pick.after.allocations if a.sequence == pick.block.version))
+        if self._lost > lost_before:
+            await self._look_at_handle()
+
+    def _count_lost(self, pick: Pick) -> None:
+        self._lost += 1
+        if self._lost >= TRIES:
+            raise StoreBusy(f"block {pick.cidr} was changed by others {TRIES} times in a row: try again")
+
+    async def _undo(self) -> None:
+        """Gives back what this request has taken, and what it may have taken without hearing of it.
+
+        If that fails too, the store is away: the handle keeps its promise and its addresses until it is released.
+        """
+
+        def is_ours(cidr: str, allocation: Allocation) -> bool:
+            return (cidr, allocation.sequence) in self._tried
+
+        with suppress(IpamError, StoreError):
+            await settle(self._own.copies, self._store, self._request.handle, is_ours, self._now)
+
+    def _answer(self) -> list[Given]:
+        wanted = self._request.addresses
+        of_family = [v for v in (4, 6) if self._request.count(v)]
+        answer = [one for one in self._held if one.address in wanted or version_of(one.address) in of_family]
+        return sorted(answer, key=lambda one: (version_of(one.address), one.sequence, one.address))
+
+
+def _spec(pool: Resource) -> IPPoolSpec:
+    return cast(IPPoolSpec, pool.spec)
