@@ -141,10 +141,26 @@ class _Fulfilment:
         return wants
 
     async def _write(self, picks: Sequence[Pick]) -> None:
-        """Promises all picks at once, then writes one after the other; what is lost is looked at again."""
-        blocks = [pick.cidr for pick in picks]
-        self._handle = await promise(self._store, self._request.handle, blocks, self._handle)
+        """Promises all picks at once, then writes one after the other; after a loss the handle is looked at again.
+
+        So it is when a pick shows the handle with an address of which this request does not know: somebody else is
+        about the same request, and one of the two gets the addresses for both.
+        """
         lost_before = self._lost
+        if any(map(self._is_news, picks)):
+            self._count_lost("the handle")
+        else:
+            await self._write_all(picks)
+        if self._lost > lost_before:
+            await self._look_at_handle()
+
+    async def _write_all(self, picks: Sequence[Pick]) -> None:
+        try:
+            blocks = [pick.cidr for pick in picks]
+            self._handle = await promise(self._store, self._request.handle, blocks, self._handle)
+        except Lost:
+            self._count_lost("the handle")
+            return
         for pick in picks:
             gift = (pick.cidr, pick.block.version)
             self._tried.add(gift)
@@ -152,16 +168,19 @@ class _Fulfilment:
                 await self._own.copies.write(pick.block, pick.after)
             except Lost:
                 self._tried.remove(gift)
-                self._count_lost(pick)
+                self._count_lost(f"block {pick.cidr}")
             else:
                 self._hold(pick.cidr, (a for a in pick.after.allocations if a.sequence == pick.block.version))
-        if self._lost > lost_before:
-            await self._look_at_handle()
 
-    def _count_lost(self, pick: Pick) -> None:
+    def _is_news(self, pick: Pick) -> bool:
+        known = {(given.block, given.address) for given in self._held}
+        mine = [a for a in block_of(pick.block).allocations if a.handle == self._request.handle]
+        return any((pick.cidr, address_at(pick.cidr, a.ordinal)) not in known for a in mine)
+
+    def _count_lost(self, what: str) -> None:
         self._lost += 1
         if self._lost >= TRIES:
-            raise StoreBusy(f"block {pick.cidr} was changed by others {TRIES} times in a row: try again")
+            raise StoreBusy(f"{what} was changed by others {TRIES} times in a row: try again")
 
     async def _undo(self) -> None:
         """Gives back what this request has taken, and what it may have taken without hearing of it.

@@ -90,7 +90,7 @@ class Collector:
 
     async def _free(self, leftover: Leftover) -> str:
         """A sentence, or nothing when there was nothing to free. What is in others' way is left for the next time."""
-        with suppress(IpamError):
+        with suppress(IpamError, Lost):
             return await self._WAYS[leftover.what](self, leftover)
         return ""
 

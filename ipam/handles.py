@@ -50,18 +50,14 @@ def promised_blocks(found: Resource | None) -> tuple[str, ...]:
 async def promise(store: Store, handle: str, blocks: Iterable[str], found: Resource | None) -> Resource:
     """Writes that the handle may have addresses in these blocks, too. They have to be read before, written after.
 
-    `found` is the IPAMHandle as it was last read or written. Returns it as it is now.
+    `found` is the IPAMHandle as it was last read or written. Returns it as it is now. Raises Lost when somebody else
+    has written it: then the handle may have got what it asks for.
     """
-    name, wanted = handle_name(handle), tuple(dict.fromkeys(blocks))
-    for _ in tries(f"IPAMHandle/{name}"):
-        try:
-            if found is None:
-                return await create(store, "IPAMHandle", name, IPAMHandleSpec(handle=handle, blocks=wanted))
-            together = tuple(dict.fromkeys((*_spec(found).blocks, *wanted)))
-            return await write_numbered(store, found, _spec(found).model_copy(update={"blocks": together}))
-        except Lost:
-            found = await find_handle(store, handle)
-    raise AssertionError("tries() ends by itself")
+    wanted = tuple(dict.fromkeys(blocks))
+    if found is None:
+        return await create(store, "IPAMHandle", handle_name(handle), IPAMHandleSpec(handle=handle, blocks=wanted))
+    together = tuple(dict.fromkeys((*_spec(found).blocks, *wanted)))
+    return await write_numbered(store, found, _spec(found).model_copy(update={"blocks": together}))
 
 
 async def settle(copies: BlockCopies, store: Store, handle: str, gone: Gone, now: float) -> list[str]:
