@@ -79,7 +79,7 @@ class SteppedStore:
         self.objects[kind, name] = Stored(kind, name, self.version, json.loads(json.dumps(document)))
         return self.objects[kind, name]
 
-    def all(self, kind: str) -> list[Stored]:
+    def all(self, kind: str) -> Sequence[Stored]:
         """The objects of a kind, read at once."""
         return [one for (of, _), one in sorted(self.objects.items()) if of == kind]
 

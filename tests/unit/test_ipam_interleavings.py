@@ -246,5 +246,9 @@ def test_no_order_breaks_a_rule(story: Story) -> None:
 def check_end(story: Story, scene: Scene, order: Order) -> None:
     if story is two_allocations_for_one_handle:
         assert scene.held_by("pod-1") == 1, f"one request twice is one: {order}"
+    if story is two_releases_and_a_claim:
+        assert scene.held_by("pod-1") == 1, f"an address went with its block: {order}"
+    if story is reclaim_against_allocation and not order.dies:
+        assert scene.held_by("pod-2") == 1, f"an address went with its block: {order}"
     if story in (stale_release_against_the_next_gift, leak_against_the_next_gift) and not order.dies:
         assert scene.held_by("pod-2") == 1, f"a stale release took it: {order}"

@@ -25,12 +25,14 @@ from peering.resource import Resource, parse_resource
 from peering.resources.ipam import BlockAffinitySpec, IPAMBlockSpec, IPAMHandleSpec
 from tests.unit.ipam_world import Rules, Running, SteppedStore, declare
 
-EXAMPLES = int(os.environ.get("UNDERLAY_MODEL_EXAMPLES", "60"))
-STEPS = int(os.environ.get("UNDERLAY_MODEL_STEPS", "60"))
+EXAMPLES = int(os.environ.get("UNDERLAY_MODEL_EXAMPLES", "80"))
+STEPS = int(os.environ.get("UNDERLAY_MODEL_STEPS", "50"))
 NODES = ("a", "b", "c")
 PROCESSES = 5
 HANDLES = tuple(f"pod-{i}" for i in range(6))
 GRACE, LEAK_GRACE = 10.0, 20.0
+#: How far somebody goes before the next rule: into the middle of something, or to its end.
+AT_FIRST = st.sampled_from((1, 3, 6, 9, 13, 18, 1000, 1000))
 
 POOLS = {
     "v4": {"cidr": "10.0.0.0/28", "blockSize": 30},
@@ -78,34 +80,38 @@ class World(RuleBasedStateMachine):
 
     @rule(
         who=st.integers(0, PROCESSES - 1),
+        steps=AT_FIRST,
         handle=st.sampled_from(HANDLES),
         families=st.sampled_from(((1, 0), (1, 1), (2, 0), (0, 1))),
         sticky=st.none() | st.integers(0, 15),
     )
-    def allocate(self, who: int, handle: str, families: tuple[int, int], sticky: int | None) -> None:
+    def allocate(self, who: int, steps: int, handle: str, families: tuple[int, int], sticky: int | None) -> None:
         process = self.processes[who]
         if process.running is None:
             addresses = () if sticky is None else (f"10.0.0.{sticky}",)
             process.request = Request(handle, *families, "default", handle, addresses=addresses)
             process.running = Running(process.allocator.allocate(process.request))
+        self.go_on_with(who, steps)
 
-    @rule(who=st.integers(0, PROCESSES - 1), handle=st.sampled_from(HANDLES))
-    def release(self, who: int, handle: str) -> None:
+    @rule(who=st.integers(0, PROCESSES - 1), steps=AT_FIRST, handle=st.sampled_from(HANDLES))
+    def release(self, who: int, steps: int, handle: str) -> None:
         process = self.processes[who]
         if process.running is None:
             process.request = None
             process.running = Running(process.allocator.release(handle))
+        self.go_on_with(who, steps)
 
-    @rule(who=st.integers(0, PROCESSES - 1), handle=st.sampled_from(HANDLES))
-    def release_an_address(self, who: int, handle: str) -> None:
+    @rule(who=st.integers(0, PROCESSES - 1), steps=AT_FIRST, handle=st.sampled_from(HANDLES))
+    def release_an_address(self, who: int, steps: int, handle: str) -> None:
         """Of what a request was told; it may be long out of date."""
         process = self.processes[who]
         if process.running is None and self.given.get(handle):
             process.request = None
             process.running = Running(self._release_stale(process, self.given[handle][0]))
+        self.go_on_with(who, steps)
 
-    @rule(who=st.integers(0, PROCESSES - 1), give_up=st.integers(0, 3))
-    def claim_or_release_a_block(self, who: int, give_up: int) -> None:
+    @rule(who=st.integers(0, PROCESSES - 1), steps=AT_FIRST, give_up=st.integers(0, 3))
+    def claim_or_release_a_block(self, who: int, steps: int, give_up: int) -> None:
         process = self.processes[who]
         if process.running is None:
             process.request = None
@@ -115,16 +121,21 @@ class World(RuleBasedStateMachine):
             else:
                 node, pools = self._resource("Node", process.node), self._pools()
                 process.running = Running(ensure_blocks(self.store, node, pools, self.clock))
+        self.go_on_with(who, steps)
 
-    @rule()
-    def collect(self) -> None:
+    @rule(steps=AT_FIRST)
+    def collect(self, steps: int) -> None:
         if self.collecting is None and self.collector is not None:
             self.collecting = Running(self.collector.collect(self.monotonic))
+        self.go_on_with(PROCESSES, steps)
 
     # Who goes on, and who dies
 
-    @rule(who=st.integers(0, PROCESSES), steps=st.sampled_from((1, 2, 3, 5, 8, 20, 60)))
+    @rule(who=st.integers(0, PROCESSES), steps=AT_FIRST)
     def go_on(self, who: int, steps: int) -> None:
+        self.go_on_with(who, steps)
+
+    def go_on_with(self, who: int, steps: int) -> None:
         for _ in range(steps):
             running = self._running(who)
             if running is not None and not running.done:
