@@ -160,7 +160,7 @@ class Rules:
         assert len({*used, *free_again}) == len(used) + len(free_again), f"held and free in {spec['cidr']}"
         assert bool(used) is not bool(spec.get("emptySince")), f"since when is {spec['cidr']} empty?"
         for a in spec.get("allocations", ()):
-            gift = (spec["cidr"], a["ordinal"], a["sequence"])
+            gift = (spec["cidr"], a["ordinal"], a.get("sequence", 0))
             assert self._gifts.setdefault(gift, a["handle"]) == a["handle"], f"two gifts are {gift}"
 
     def _check_owners(self, blocks: dict[str, Document]) -> None:
