@@ -23,9 +23,10 @@ from ipam.errors import (
     Unreadable,
 )
 from ipam.handles import handle_name
+from ipam.leftovers import Leftover, Reading, leftovers
 from ipam.requests import Declared, Request
 from peering.resource import is_name
-from peering.resources.ipam import Allocation
+from peering.resources.ipam import Allocation, IPAMBlockSpec
 from peering.store.protocol import Document, Stored, StoreError
 from peering.store.resources import to_resource
 from tests.unit.ipam_world import Rules, Running, SteppedStore, declare
@@ -124,6 +125,18 @@ def test_who_may_not_borrow(configuration: Document, error: type[IpamError], sai
     assert sorted(cluster.fill("a", 4)) == [f"10.0.0.{i}" for i in range(4, 8)]
     with pytest.raises(error, match=said):
         cluster.give("a", "one-more")
+
+
+def test_nodes_that_claim_no_blocks_use_those_they_have() -> None:
+    cluster = Cluster(strictAffinity=True, autoAllocateBlocks=False)
+    cluster.pool()
+    cluster.do(claim(cluster.store, "a", "10.0.0.4/30", 0))
+    cluster.fill("a", 4)
+    with pytest.raises(PoolExhausted, match="autoAllocateBlocks is off"):
+        cluster.give("a", "one-more")
+    with pytest.raises(PoolExhausted, match=r"nobody has block 10\.0\.0\.0/30"):
+        cluster.give("a", "one-more", addresses=("10.0.0.1",))
+    assert list(cluster.owners()) == ["10.0.0.4/30"]
 
 
 def test_at_the_cap_of_twenty_blocks_a_node_does_not_borrow() -> None:
@@ -387,6 +400,33 @@ def test_all_addresses_of_a_handle_leak_or_none() -> None:
     cluster.give("b", "h", ipv4=2, pod="q")
     assert collected(cluster, leaking(cluster, "p"), 0, 200, 400) == []
     assert collected(cluster, leaking(cluster, "p", "q"), 0, 200) == ["leak"]
+
+
+def test_one_address_that_is_alive_keeps_the_others_of_its_handle() -> None:
+    """As the reading finds it; and if the other address comes after the reading, as the release finds it."""
+    used = IPAMBlockSpec(
+        cidr="10.0.0.0/30",
+        affinity="host:a",
+        allocations=(
+            Allocation(ordinal=0, handle="h", sequence=1, pod="gone"),
+            Allocation(ordinal=1, handle="h", sequence=2, pod="alive"),
+            Allocation(ordinal=2, handle="i", sequence=3, pod="gone"),
+        ),
+    )
+    reading = Reading(0, {"a"}, blocks={used.cidr: used})
+    leaks = [one for one in leftovers(reading, lambda a: a.pod == "gone") if one.what == "leak"]
+    assert leaks == [Leftover("leak", handle="i", gifts=frozenset({("10.0.0.0/30", 2, 3)}))]
+
+    cluster = Cluster()
+    cluster.pool()
+    cluster.give("a", "h", pod="p")
+    collector = leaking(cluster, "p")
+    assert collected(cluster, collector, 0) == []
+    under_way = Running(collector.collect(200))
+    under_way.step()
+    cluster.give("b", "h", ipv4=2, pod="q")
+    assert under_way.finish().answer == []
+    assert len(cluster.give("b", "h", ipv4=2)) == 2
 
 
 def test_a_reading_without_nodes_or_with_something_unreadable_frees_nothing() -> None:
