@@ -191,6 +191,10 @@ class Order:
     dies: bool = False
 
 
+#: Orders in which something was wrong once.
+ONCE_FOUND = {two_allocations_for_one_handle: [Order(((0, 4), (1, 4)))]}
+
+
 def lengths(story: Story) -> list[int]:
     """How many steps each needs when it is alone after those before it, and a few for what it has to do again."""
     scene = Scene()
@@ -239,7 +243,7 @@ def test_no_order_breaks_a_rule(story: Story) -> None:
     told = list(orders(lengths(story)))
     if len(told) > ORDERS:
         told = random.Random(story.__name__).sample(told, ORDERS)
-    for order in told:
+    for order in (*ONCE_FOUND.get(story, ()), *told):
         check_end(story, play(story, order), order)
 
 
