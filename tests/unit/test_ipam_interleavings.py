@@ -192,7 +192,7 @@ class Order:
 
 
 #: Orders in which something was wrong once.
-ONCE_FOUND = {two_allocations_for_one_handle: [Order(((0, 4), (1, 4)))]}
+ONCE_FOUND: dict[Story, list[Order]] = {two_allocations_for_one_handle: [Order(((0, 4), (1, 4)))]}
 
 
 def lengths(story: Story) -> list[int]:
