@@ -148,6 +148,8 @@ class _Fulfilment:
         """
         lost_before = self._lost
         if any(map(self._is_news, picks)):
+            for pick in picks:
+                self._own.copies.forget(pick.cidr)  # or it is the copy that is old, and shows what was released
             self._count_lost("the handle")
         else:
             await self._write_all(picks)

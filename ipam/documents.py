@@ -113,6 +113,10 @@ class BlockCopies:
             self._copies[cidr] = found
         return found
 
+    def forget(self, cidr: str) -> None:
+        """The next `get` reads the block."""
+        self._copies.pop(cidr, None)
+
     async def write(self, block: Resource, spec: IPAMBlockSpec) -> Resource:
         """Compare-and-swap of the block. Raises Lost; whatever fails, the copy is forgotten."""
         self._copies.pop(spec.cidr, None)

@@ -90,6 +90,15 @@ def test_a_request_that_is_repeated_gets_the_same_from_any_process() -> None:
     assert cluster.handles() == set()
 
 
+def test_a_handle_that_another_process_released_comes_back() -> None:
+    """The copy of the block still shows the address as the handle's."""
+    cluster = Cluster()
+    cluster.pool()
+    cluster.give("a", "pod")
+    cluster.release("b", "pod")
+    assert len(cluster.give("a", "pod")) == 1
+
+
 def test_own_blocks_then_a_new_one_then_those_of_others() -> None:
     cluster = Cluster()
     cluster.pool(cidr="10.0.0.0/28")
