@@ -22,7 +22,7 @@ from peering.resources.fields import Spec
 from peering.resources.ipam import IPAMBlockSpec
 from peering.resources.node import NodeSpec
 from peering.resources.pools import IPAMConfigurationSpec, IPPoolSpec, IPReservationSpec
-from peering.store.protocol import Store
+from peering.store.protocol import Store, Stored, StoreError
 from peering.store.resources import load, put
 from peering.store.sqlite import SqliteStore
 
@@ -49,7 +49,7 @@ class Folder:
         """The network configuration as `ptp` passes it on."""
         ipam = {"type": "underlay-ipam", "socket": str(self.socket), "queue": str(self.queue), "timeout": 20}
         ipam |= more.pop("ipam", {})
-        return {"cniVersion": version, "name": NETWORK, "type": "ptp", "ipam": ipam, **more}
+        return {"cniVersion": version, "name": NETWORK, "type": "ptp", "ipam": ipam} | more
 
     def queued(self) -> list[str]:
         """The DELs that wait."""
@@ -129,6 +129,17 @@ async def declare(folder: Folder, kind: str, specs: Mapping[str, Mapping[str, An
             await put(store, Resource(kind, name, KINDS[kind].model_validate(spec)))
     finally:
         await store.close()
+
+
+class FailingStore(SqliteStore):
+    """A store that can be put out of reach."""
+
+    away = False
+
+    async def get(self, kind: str, name: str) -> Stored:
+        if self.away:
+            raise StoreError("the store is away")
+        return await super().get(kind, name)
 
 
 @asynccontextmanager

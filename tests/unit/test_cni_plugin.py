@@ -20,7 +20,19 @@ import pytest
 
 from ipam import cni_plugin
 from ipam.cni_plugin import queue_name
-from tests.unit.cni_world import NETWORK, NODE, Folder, agent, call, declare_pools, environment, held, run_plugin, until
+from tests.unit.cni_world import (
+    NETWORK,
+    NODE,
+    FailingStore,
+    Folder,
+    agent,
+    call,
+    declare_pools,
+    environment,
+    held,
+    run_plugin,
+    until,
+)
 
 VERSIONS = ("1.0.0", "1.1.0")
 ADDRESS = {4: re.compile(r"10\.244\.\d+\.\d+/32"), 6: re.compile(r"fd00:244:[0-9a-f:]+/128")}
@@ -168,6 +180,22 @@ def test_del_without_an_agent_is_applied_when_it_is_back(folder: Folder) -> None
         async with agent(folder):
             await until(lambda: not folder.queued())
         assert set(await held(folder)) == {f"{NETWORK}.c2"}
+
+    run(work())
+
+
+def test_del_while_the_store_is_away_is_applied_when_it_is_back(folder: Folder) -> None:
+    async def work() -> None:
+        await declare_pools(folder)
+        store = FailingStore(folder.store)
+        async with agent(folder, store) as service:
+            (await call(folder, "ADD", "c1")).result()
+            store.away = True
+            (await call(folder, "DEL", "c1")).nothing()
+            assert folder.queued() == [queue_name(NETWORK, "c1", "eth0")]
+            store.away = False
+            await service.apply_queue()
+            assert (folder.queued(), await held(folder)) == ([], {})
 
     run(work())
 

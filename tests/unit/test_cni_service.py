@@ -22,7 +22,7 @@ from ipam.cni_socket import SocketTaken, listen
 from ipam.shared_reading import SharedReading
 from peering.store.protocol import StoreError
 from peering.store.sqlite import SqliteStore
-from tests.unit.cni_world import NETWORK, NODE, Folder, agent, declare, declare_pools, held, until
+from tests.unit.cni_world import NETWORK, NODE, FailingStore, Folder, agent, declare, declare_pools, held, until
 
 ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
 
@@ -163,12 +163,11 @@ def test_gc_is_about_its_network_and_this_node(folder: Folder) -> None:
             await ask(service, folder, "ADD", "c1")
             await ask(service, folder, "ADD", "c.2")
             await ask(other, folder, "ADD", "c3")
-            config = folder.config(name="storage")
-            request = {"command": "ADD", "containerID": "c1", "ifname": "eth0", "config": config}
-            await service.answer(json.dumps(request).encode())
+            for network in ("storage", f"{NETWORK}.blue"):
+                await ask(service, folder, "ADD", "c1", name=network)
             request = {"command": "GC", "config": folder.config() | {"cni.dev/valid-attachments": []}}
             assert json.loads(await service.answer(json.dumps(request).encode())) == {"result": None}
-        assert set(await held(folder)) == {f"{NETWORK}.c3", "storage.c1"}
+        assert set(await held(folder)) == {f"{NETWORK}.c3", "storage.c1", f"{NETWORK}.blue.c1"}
 
     run(work())
 
@@ -209,17 +208,6 @@ HANDLES = [
 def test_handles(attachment: Attachment, handle: str) -> None:
     assert attachment.handle == handle
     assert network_of(handle) == attachment.network
-
-
-class FailingStore(SqliteStore):
-    """A store that can be put out of reach."""
-
-    away = False
-
-    async def get(self, kind: str, name: str) -> Any:
-        if self.away:
-            raise StoreError("the store is away")
-        return await super().get(kind, name)
 
 
 def queue_up(folder: Folder, container: str, text: str | None = None) -> None:
@@ -283,6 +271,8 @@ def test_file_that_is_no_del_is_put_aside(folder: Folder, text: str) -> None:
     assert [one.attachment.container for one in take_all(folder.queue)] == ["c2"]
     (aside,) = (name for name in folder.queued() if name.startswith(".unreadable-"))
     assert (folder.queue / aside).read_text() == text
+    assert [one.attachment.container for one in take_all(folder.queue)] == ["c2"]
+    assert aside in folder.queued()
 
 
 def test_unfinished_file_is_no_del(folder: Folder) -> None:
@@ -379,7 +369,9 @@ def test_shared_reading_never_began_before_it_was_asked_for() -> None:
         first = [asyncio.create_task(reading.get()) for _ in range(3)]
         await until(lambda: began == [0])
         second = [asyncio.create_task(reading.get()) for _ in range(3)]
-        await asyncio.sleep(0)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert began == [0]
         gates[0].set()
         await until(lambda: began == [0, 1])
         third = asyncio.create_task(reading.get())
