@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
@@ -24,6 +24,7 @@ from ipam.errors import IpamError, StoreBusy
 from ipam.handles import find_handle, free_in_block, promise, promised_blocks, settle
 from ipam.requests import Declared, Request, version_of
 from ipam.search import OwnBlocks, Pick, Search, Want
+from ipam.together import Share, Together
 from peering.resource import Resource
 from peering.resources.ipam import Allocation
 from peering.resources.pools import IPPoolSpec
@@ -68,6 +69,30 @@ class Allocator:
             known = declared or await read_declared(self._store, self._node)
             return await _Fulfilment(self._store, self._own, request, known, self._clock()).run()
 
+    async def allocate_all(self, requests: Sequence[Request], declared: Declared) -> list[list[Given] | Exception]:
+        """As `allocate` for each of them, in their order, with fewer writes. An IpamError or StoreError stays alone."""
+        answers: dict[int, list[Given] | Exception] = {}
+        async with self._turn:
+            now, waiting = self._clock(), list(range(len(requests)))
+            while waiting:
+                shares = await Together(self._store, self._own, declared, now).give([requests[i] for i in waiting])
+                left = list[tuple[int, Share]]()
+                for i, share in zip(waiting, shares, strict=True):
+                    if share.is_whole:
+                        answers[i] = [Given(*one) for one in share.addresses()]
+                    elif share.picks or not left:
+                        left.append((i, share))
+                waiting = [i for i in waiting if i not in answers and all(i != one for one, _ in left)]
+                for i, share in left:  # the first of those without room claims a block for the others
+                    answers[i] = await self._alone(share, declared, now)
+        return [answers[i] for i in range(len(requests))]
+
+    async def _alone(self, share: Share, declared: Declared, now: float) -> list[Given] | Exception:
+        try:
+            return await _Fulfilment(self._store, self._own, share.request, declared, now, share.tried).run()
+        except (IpamError, StoreError) as error:
+            return error
+
     async def release(self, handle: str) -> list[str]:
         """Frees every address that the handle holds, wherever; which those were. None is no mistake."""
         async with self._turn:
@@ -93,7 +118,15 @@ class Allocator:
 class _Fulfilment:
     """One request on its way."""
 
-    def __init__(self, store: Store, own: OwnBlocks, request: Request, declared: Declared, now: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        own: OwnBlocks,
+        request: Request,
+        declared: Declared,
+        now: float,
+        tried: Collection[tuple[str, int]] = (),
+    ) -> None:
         self._store = store
         self._own = own
         self._request = request
@@ -102,7 +135,7 @@ class _Fulfilment:
         self._search = Search(own, request, declared, now)
         self._handle: Resource | None = None
         self._held: list[Given] = []
-        self._tried: set[tuple[str, int]] = set()
+        self._tried = set(tried)
         self._lost = 0
 
     async def run(self) -> list[Given]:

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ipam.allocator import Allocator
+from ipam.allocator import Allocator, Given
 from ipam.block import user_of
 from ipam.block_order import address_at
 from ipam.cni_errors import INTERNAL, NOT_HELD, cni_error
@@ -35,10 +35,11 @@ from ipam.cni_request import (
     valid_handles,
     wanted,
 )
+from ipam.crowd import Crowd
 from ipam.documents import block_of, read_block, read_declared
 from ipam.errors import IpamError
 from ipam.handles import find_handle, promised_blocks
-from ipam.shared_reading import SharedReading
+from ipam.requests import Declared, Request
 from peering.resource import Resource
 from peering.store.protocol import Store, StoreError
 from peering.store.resources import to_resource
@@ -86,7 +87,7 @@ class CniService:
         self._condition = condition
         self._namespace_labels = namespace_labels
         self._allocator = Allocator(store, node)
-        self._declared = SharedReading(lambda: read_declared(store, node))
+        self._crowd = Crowd(self._allocate)
         self._applying = asyncio.Lock()
         self._adding: set[str] = set()
 
@@ -133,12 +134,17 @@ class CniService:
             raise CniError(TRY_AGAIN, f"the last DEL of {handle} waits for the store")
         self._adding.add(handle)
         try:
-            declared = await self._declared.get()
             labels = await self._namespace_labels(request.pod[0])
-            given = await self._allocator.allocate(wanted(request, declared, labels), declared)
+            given = await self._crowd.join((request, labels))
         finally:
             self._adding.discard(handle)
         return result_of(request, given)
+
+    async def _allocate(self, asked: Sequence[tuple[CniRequest, Mapping[str, str]]]) -> list[list[Given] | Exception]:
+        declared = await read_declared(self._store, self._node)
+        wishes = [_wish(request, declared, labels) for request, labels in asked]
+        given = iter(await self._allocator.allocate_all([one for one in wishes if isinstance(one, Request)], declared))
+        return [next(given) if isinstance(one, Request) else one for one in wishes]
 
     async def _del(self, request: CniRequest) -> None:
         await self._allocator.release(_attachment(request).handle)
@@ -166,7 +172,7 @@ class CniService:
         if condition.reason:
             raise CniError(LIMITED if condition.limited else NOT_AVAILABLE, f"Node/{self._node}: {condition.reason}")
         try:
-            await self._declared.get()
+            await read_declared(self._store, self._node)
         except (IpamError, StoreError) as error:
             raise CniError(NOT_AVAILABLE, str(error), cni_error(error).details) from None
 
@@ -194,6 +200,13 @@ class CniService:
         "GC": _gc,
         "STATUS": _status,
     }
+
+
+def _wish(request: CniRequest, declared: Declared, labels: Mapping[str, str]) -> Request | Exception:
+    try:
+        return wanted(request, declared, labels)
+    except CniError as error:
+        return error
 
 
 def error_line(error: CniError) -> bytes:

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from ipam.cni_queue import take_all
 from ipam.cni_request import Attachment, network_of
 from ipam.cni_service import CniService
 from ipam.cni_socket import SocketTaken, listen
-from ipam.shared_reading import SharedReading
+from ipam.crowd import Crowd
 from peering.store.protocol import StoreError
 from peering.store.sqlite import SqliteStore
 from tests.unit.cni_world import NETWORK, NODE, FailingStore, Folder, agent, declare, declare_pools, held, until
@@ -355,47 +355,44 @@ def test_plugin_that_goes_away_stops_nothing(folder: Folder) -> None:
     run(work())
 
 
-def test_shared_reading_never_began_before_it_was_asked_for() -> None:
+def test_who_comes_while_others_are_served_waits_for_the_next_round() -> None:
     async def work() -> None:
-        began, gates = list[int](), [asyncio.Event() for _ in range(3)]
+        rounds, gate = list[list[int]](), asyncio.Event()
 
-        async def read() -> int:
-            number = len(began)
-            began.append(number)
-            await gates[number].wait()
-            return number
+        async def serve(some: Sequence[int]) -> list[str | Exception]:
+            rounds.append(list(some))
+            await gate.wait()
+            return [ZeroDivisionError(one) if one == 0 else f"served {one}" for one in some]
 
-        reading = SharedReading(read)
-        first = [asyncio.create_task(reading.get()) for _ in range(3)]
-        await until(lambda: began == [0])
-        second = [asyncio.create_task(reading.get()) for _ in range(3)]
+        crowd = Crowd(serve)
+        first = [asyncio.create_task(crowd.join(one)) for one in (0, 1)]
+        await until(lambda: bool(rounds))
+        second = [asyncio.create_task(crowd.join(one)) for one in (2, 3, 4)]
         for _ in range(10):
             await asyncio.sleep(0)
-        assert began == [0]
-        gates[0].set()
-        await until(lambda: began == [0, 1])
-        third = asyncio.create_task(reading.get())
-        gates[1].set()
-        gates[2].set()
-        assert await asyncio.gather(*first) == [0, 0, 0]
-        assert await asyncio.gather(*second) == [1, 1, 1]
-        assert await third == 2
+        assert rounds == [[0, 1]]
+        second.pop(0).cancel()
+        gate.set()
+        async with asyncio.timeout(10):
+            answers = await asyncio.gather(*first, *second, return_exceptions=True)
+        assert (type(answers[0]), answers[1:]) == (ZeroDivisionError, ["served 1", "served 3", "served 4"])
+        assert rounds == [[0, 1], [2, 3, 4]]
 
     run(work())
 
 
-def test_failed_reading_is_told_to_all_and_tried_again() -> None:
+def test_round_that_fails_is_told_to_all_of_it() -> None:
     async def work() -> None:
         tries = itertools.count()
 
-        async def read() -> str:
+        async def serve(some: Sequence[int]) -> list[str | Exception]:
             if next(tries) == 0:
                 raise StoreError("away")
-            return "here"
+            return ["here" for _ in some]
 
-        reading = SharedReading(read)
-        found = await asyncio.gather(reading.get(), reading.get(), return_exceptions=True)
+        crowd = Crowd(serve)
+        found = await asyncio.gather(crowd.join(1), crowd.join(2), return_exceptions=True)
         assert [str(one) for one in found] == ["away", "away"]
-        assert await reading.get() == "here"
+        assert await crowd.join(3) == "here"
 
     run(work())
