@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ipam.cni_plugin import TRY_AGAIN, CniError
+from ipam.cni_plugin import INTERNAL, TRY_AGAIN, CniError
 from ipam.errors import (
     AddressReserved,
     AddressTaken,
@@ -24,8 +24,6 @@ from ipam.errors import (
 )
 from peering.store.protocol import StoreError
 
-#: A mistake of ours; the log has more.
-INTERNAL = 100
 NOT_PERMITTED = 110
 NOT_HELD = 111
 

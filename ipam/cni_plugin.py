@@ -48,6 +48,7 @@ NOT_DECODED = 6
 INVALID_CONFIG = 7
 TRY_AGAIN = 11
 NOT_AVAILABLE = 50
+INTERNAL = 100
 
 _OF_A_CONTAINER = ("ADD", "DEL", "CHECK")
 _COMMANDS = (*_OF_A_CONTAINER, "GC", "STATUS", "VERSION")
@@ -87,6 +88,8 @@ def main(environment: Mapping[str, str], stdin: int = 0, stdout: int = 1) -> int
         answer, code = _answer(command, environment, config), 0
     except CniError as error:
         answer, code = error.document(), 1
+    except Exception as bug:  # noqa: BLE001 - the runtime shows no traceback to anybody
+        answer, code = {"code": INTERNAL, "msg": "underlay-ipam has failed", "details": repr(bug)}, 1
     if answer is not None:
         _print(stdout, {"cniVersion": version, **answer})
     return code
@@ -310,11 +313,16 @@ def _behind_ptp(request: Json) -> Json | None:
         raise CniError(INVALID_CONFIG, "the network configuration has neither ipam nor prevResult")
     if request["command"] != "ADD":
         return None
-    if any("." in str(ip.get("address")) for ip in previous.get("ips", ()) if ":" not in str(ip.get("address"))):
-        _in_namespace(request["netns"], request["ifname"])
+    result = {name: value for name, value in previous.items() if name != "cniVersion"}
+    try:
+        is_ipv4 = any(":" not in ip["address"] for ip in previous.get("ips") or ())
         kept = [route for route in previous.get("routes") or () if route.get("gw") != "0.0.0.0"]
-        previous = {**previous, "routes": [*kept, {"dst": "0.0.0.0/0", "gw": GATEWAY}]}
-    return {name: value for name, value in previous.items() if name != "cniVersion"}
+    except (AttributeError, KeyError, TypeError):
+        raise CniError(INVALID_CONFIG, "the ips or routes of prevResult cannot be read") from None
+    if is_ipv4:
+        _in_namespace(request["netns"], request["ifname"])
+        result["routes"] = [*kept, {"dst": "0.0.0.0/0", "gw": GATEWAY}]
+    return result
 
 
 def _in_namespace(netns: str, interface: str) -> None:

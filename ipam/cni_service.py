@@ -21,8 +21,8 @@ from pathlib import Path
 from ipam.allocator import Allocator, Given
 from ipam.block import user_of
 from ipam.block_order import address_at
-from ipam.cni_errors import INTERNAL, NOT_HELD, cni_error
-from ipam.cni_plugin import INVALID_ENVIRONMENT, NOT_AVAILABLE, TRY_AGAIN, CniError
+from ipam.cni_errors import NOT_HELD, cni_error
+from ipam.cni_plugin import INTERNAL, INVALID_ENVIRONMENT, NOT_AVAILABLE, TRY_AGAIN, CniError
 from ipam.cni_queue import is_empty, take_all
 from ipam.cni_request import (
     Attachment,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -17,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from ipam.cni_errors import TABLE
+from ipam.cni_errors import NOT_HELD, NOT_PERMITTED, TABLE
+from ipam.cni_plugin import INTERNAL
 from ipam.cni_service import Condition
 from ipam.cni_socket import listen
 from ipam.errors import IpamError
@@ -264,3 +266,11 @@ def test_every_reason_has_a_code_of_its_own() -> None:
     for kind, told in TABLE.items():
         if issubclass(kind, IpamError):
             assert told.details.startswith(f"{kind.code}: ")
+
+
+def test_handbook_has_every_code_of_ours() -> None:
+    page = (FOLDER.parent.parent.parent / "docs" / "cni.md").read_text()
+    written = dict(re.findall(r"^\| (\d{3}) \| `?([a-z-]*)", page, re.MULTILINE))
+    ours = {str(told.code): told.details.partition(":")[0] for told in TABLE.values() if told.code >= 100}
+    assert {code: written.get(code) for code in ours} == ours
+    assert set(written) - set(ours) == {str(code) for code in (INTERNAL, NOT_PERMITTED, NOT_HELD)}

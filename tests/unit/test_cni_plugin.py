@@ -151,6 +151,18 @@ def test_version(said: str) -> None:
     run(work())
 
 
+def test_mistake_of_ours_is_an_error_object_too(tmp_path: Path) -> None:
+    class Odd(dict[str, str]):
+        def get(self, *arguments: Any) -> Any:
+            raise ZeroDivisionError("odd")
+
+    out = tmp_path / "stdout"
+    with open(os.devnull) as stdin, out.open("w") as stdout:
+        assert cni_plugin.main(Odd(), stdin.fileno(), stdout.fileno()) == 1
+    expected = {"cniVersion": "1.0.0", "code": 100, "msg": "underlay-ipam has failed"}
+    assert json.loads(out.read_text()) == {**expected, "details": "ZeroDivisionError('odd')"}
+
+
 def test_it_needs_nothing_but_the_interpreter() -> None:
     """`-I -S` and another folder: no path of the project, no site-packages; and only what it says it imports."""
     script = (
