@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ class CniService:
         self._allocator = Allocator(store, node)
         self._crowd = Crowd(self._allocate)
         self._applying = asyncio.Lock()
-        self._adding: set[str] = set()
+        self._adding: Counter[str] = Counter()
 
     async def answer(self, line: bytes) -> bytes:
         """The line that answers a request; never raises but when it is cancelled."""
@@ -132,12 +133,13 @@ class CniService:
         handle = _attachment(request).handle
         if not is_empty(self._queue) and handle in await self.apply_queue():
             raise CniError(TRY_AGAIN, f"the last DEL of {handle} waits for the store")
-        self._adding.add(handle)
+        self._adding[handle] += 1
         try:
             labels = await self._namespace_labels(request.pod[0])
             given = await self._crowd.join((request, labels))
         finally:
-            self._adding.discard(handle)
+            self._adding[handle] -= 1
+            self._adding += Counter()  # forgets those that are at zero
         return result_of(request, given)
 
     async def _allocate(self, asked: Sequence[tuple[CniRequest, Mapping[str, str]]]) -> list[list[Given] | Exception]:
@@ -159,7 +161,7 @@ class CniService:
         valid = valid_handles(request)
         await self.apply_queue()
         failed = []
-        for handle in sorted(await self._handles_here(request.network) - valid - self._adding):
+        for handle in sorted(await self._handles_here(request.network) - valid - self._adding.keys()):
             try:
                 await self._allocator.release(handle)
             except (IpamError, StoreError) as error:

@@ -187,6 +187,7 @@ def test_gc_leaves_an_add_alone_that_is_under_way(folder: Folder) -> None:
             await ask(service, folder, "ADD", "c1", cni_args="")
             again = asyncio.create_task(ask(service, folder, "ADD", "c1", cni_args="K8S_POD_NAMESPACE=slow"))
             await reached.wait()
+            await ask(service, folder, "ADD", "c1", cni_args="")
             await ask(service, folder, "GC", "c1", **{"cni.dev/valid-attachments": []})
             assert set(await held(folder)) == {f"{NETWORK}.c1"}
             go_on.set()
