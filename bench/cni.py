@@ -25,8 +25,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-_ROOT = str(Path(__file__).resolve().parents[1])
-sys.path.insert(0, _ROOT)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.figures import Figure, table, to_json
 from ipam.cni_service import CniService
@@ -39,6 +38,7 @@ from peering.store.resources import put
 from peering.store.sqlite import SqliteStore
 
 NODE = "bench-1"
+_ROOT = str(Path(__file__).resolve().parents[1])
 POOL = Resource("IPPool", "bench-v4", IPPoolSpec(cidr="198.18.0.0/15"))
 _CNI = Path("/usr/lib/cni")
 _MS = 1000.0
