@@ -82,15 +82,16 @@ def give(spec: IPAMBlockSpec, ordinals: Collection[int], holder: Holder, sequenc
 
 def take_back(spec: IPAMBlockSpec, gone: Callable[[Allocation], bool], now: float) -> IPAMBlockSpec:
     """The block without the allocations that are `gone`; the same object when there are none."""
-    freed = [a for a in spec.allocations if gone(a)]
+    freed, kept = list[Allocation](), list[Allocation]()
+    for a in spec.allocations:
+        (freed if gone(a) else kept).append(a)
     if not freed:
         return spec
     at = moment_text(now)
-    kept = tuple(a for a in spec.allocations if a not in freed)
     ordinals = {a.ordinal for a in freed}
     waiting = (one for one in spec.released if one.ordinal not in ordinals)
     changed = {
-        "allocations": kept,
+        "allocations": tuple(kept),
         "released": (*waiting, *(Released(ordinal=one, at=at) for one in sorted(ordinals))),
         "empty_since": "" if kept else at,
     }

@@ -53,6 +53,7 @@ def ordinal_of(address: str, cidr: str) -> int:
     return numbers(address).value - numbers(cidr).value
 
 
+@lru_cache(maxsize=1 << 14)
 def address_at(cidr: str, ordinal: int) -> str:
     """The address number `ordinal` of a block."""
     return str(ipaddress.ip_network(cidr)[ordinal])
@@ -60,4 +61,5 @@ def address_at(cidr: str, ordinal: int) -> str:
 
 def size_of(cidr: str) -> int:
     """How many addresses a block has."""
-    return ipaddress.ip_network(cidr).num_addresses
+    bits, _, length = numbers(cidr)
+    return 1 << (bits - length)

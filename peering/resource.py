@@ -139,7 +139,7 @@ def _foreign_values(document: Document) -> Iterator[tuple[str, str]]:
             if id(value) not in seen:
                 seen.add(id(value))
                 waiting += reversed(list(_inside(path, value)))
-        elif isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        elif isinstance(value, str) and not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
             yield path_of(path), "holds text that is not Unicode (half a surrogate pair), which cannot be kept"
         elif isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
             yield path_of(path), f"holds a number of {value.bit_length()} bits, which cannot be kept"

@@ -8,7 +8,12 @@ millisecond; a slow poll stands behind it for file systems without inotify.
 
 Commits are not fsynced (`synchronous=NORMAL`): killing any process loses nothing; losing power may lose the
 last commits, never the file, and with the power the pods whose addresses they were. The file is 0600: it
-may hold Secrets. SQLite calls run in one worker thread, so that waiting for a lock never stops an event loop.
+may hold Secrets.
+
+What reads or writes one object is tried at once, on a connection that does not wait: that takes less time than to wake
+a thread, and many processes on few cores wake each other's for nothing. If another process has the lock, and for
+whatever may take longer, there is one worker thread, so that waiting for a lock never stops an event loop. The thread
+also copies the log back into the file now and then (a checkpoint), which waits for the disk.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from peering.store.file_events import FileEvents
+from peering.store.lock_queue import LockQueue
 from peering.store.protocol import Changed, Conflict, Document, NotFound, Stored, StoreError, Write
 
 T = TypeVar("T")
@@ -40,9 +46,18 @@ CREATE TABLE IF NOT EXISTS counter (version INTEGER NOT NULL);
 INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
 """
 _LOCK_TIMEOUT_S = 30.0
+#: A transaction takes a tenth of a millisecond, so who has the lock may be done after some more tries.
+_TRIES_AT_ONCE = 8
+#: Seconds for which what is done at once may keep the event loop.
+_BREATH_S = 0.001
 _POLL_S = 5.0
 _LOOK_AGAIN_S = (0.002, 0.01, 0.05, 0.25)
 _KEEP_DELETED = 10_000
+#: Who writes a version that can be divided by this checkpoints the log, which has got about 1,000 pages more by then.
+_CHECKPOINT_EVERY = 256
+#: A log of so many pages is begun anew while all writers wait. Where nobody writes meanwhile, it begins anew by itself.
+_LONGEST_LOG = 4000
+_RESTART_MS = 1000
 
 
 class SqliteStore:
@@ -52,9 +67,11 @@ class SqliteStore:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
+        self._impatient: sqlite3.Connection | None = None
+        self._breath = 0.0
 
     async def get(self, kind: str, name: str) -> Stored:
-        return await self._run(lambda db: _get(db, kind, name))
+        return await self._at_once(lambda db: _get(db, kind, name))
 
     async def list(self, kind: str) -> Sequence[Stored]:
         return (await self.snapshot([kind]))[0]
@@ -64,17 +81,20 @@ class SqliteStore:
         return await self._run(lambda db: _snapshot(db, wanted))
 
     async def create(self, kind: str, name: str, document: Document) -> Stored:
-        return await self._write(lambda db, version: _create(db, kind, name, document, version))
+        text = json.dumps(document)
+        return Stored(kind, name, await self._write(lambda db, new: _create(db, kind, name, text, new)), document)
 
     async def update(self, kind: str, name: str, document: Document, version: int | None = None) -> Stored:
-        return await self._write(lambda db, new: _update(db, kind, name, document, version, new))
+        text = json.dumps(document)
+        written = await self._write(lambda db, new: _update(db, kind, name, text, version, new))
+        return Stored(kind, name, written, document)
 
     async def delete(self, kind: str, name: str, version: int | None = None) -> None:
         await self._write(lambda db, new: _delete(db, kind, name, version, new))
 
     async def apply_all(self, writes: Sequence[Write], kinds: Iterable[str], since: int) -> None:
         wanted, all_writes = tuple(kinds), tuple(writes)
-        await self._transaction(lambda db: _apply_all(db, all_writes, wanted, since))
+        await self._run(lambda db: _alone(db, lambda: _apply_all(db, all_writes, wanted, since)))
 
     async def watch(self, kinds: Iterable[str], since: int) -> AsyncIterator[Sequence[Changed]]:
         wanted = tuple(kinds)
@@ -94,43 +114,94 @@ class SqliteStore:
         self._thread.shutdown(wait=False)
 
     async def _run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """In the thread, and again while another connection has the lock: SQLite undoes what it could not finish."""
+
         def run() -> T:
-            try:
-                return operation(self._connect())
-            except (sqlite3.Error, OSError) as error:
-                raise StoreError(f"{self._path}: {error}") from error
+            with LockQueue(self._path.parent, _LOCK_TIMEOUT_S) as queue:
+                while True:
+                    try:
+                        return operation(self._connect())
+                    except (sqlite3.Error, OSError) as error:
+                        if not _is_locked(error) or not queue.sleep():
+                            raise StoreError(f"{self._path}: {error}") from error
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
 
-    async def _write(self, operation: Callable[[sqlite3.Connection, int], T]) -> T:
+    async def _at_once(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Now, or very soon; in the thread if another connection keeps the lock. The operation must be a small one.
+
+        All others of the event loop have their turn before a second try, and in between when much is done at once.
+        """
+        for number in range(_TRIES_AT_ONCE):
+            if number or time.monotonic() - self._breath > _BREATH_S:
+                await asyncio.sleep(0)
+                self._breath = time.monotonic()
+            if self._impatient is None:
+                break
+            try:
+                return operation(self._impatient)
+            except sqlite3.Error as error:
+                if not _is_locked(error):
+                    raise StoreError(f"{self._path}: {error}") from error
+                os.sched_yield()  # on a busy machine, whoever has the lock waits for a core
+        return await self._run(operation)
+
+    async def _write(self, operation: Callable[[sqlite3.Connection, int], None]) -> int:
         """Runs the operation in a write transaction of its own, with the version it gives to what it writes."""
-        return await self._transaction(lambda db: operation(db, _next_version(db)))
 
-    async def _transaction(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """Runs the operation alone: nobody else writes between its first read and its last write."""
+        def write(db: sqlite3.Connection) -> int:
+            version = _next_version(db)
+            operation(db, version)
+            return version
 
-        def run(db: sqlite3.Connection) -> T:
-            db.execute("BEGIN IMMEDIATE")
-            with db:
-                return operation(db)
-
-        return await self._run(run)
+        version = await self._at_once(lambda db: _alone(db, lambda: write(db)))
+        if version % _CHECKPOINT_EVERY == 0:
+            await self._run(_checkpoint)
+        return version
 
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            db = sqlite3.connect(self._path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            db = self._open()
             _when_unlocked(lambda: db.execute("PRAGMA journal_mode=WAL"))
             db.execute("PRAGMA synchronous=NORMAL")
             _when_unlocked(lambda: db.executescript(_SCHEMA))
             self._connection = db
+            self._impatient = self._open()
+            self._impatient.execute("PRAGMA synchronous=NORMAL")
+            self._impatient.execute("PRAGMA wal_autocheckpoint=0")
         return self._connection
 
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        for connection in (self._impatient, self._connection):
+            if connection is not None:
+                connection.close()
+        self._impatient = self._connection = None
+
+
+def _alone(db: sqlite3.Connection, operation: Callable[[], T]) -> T:
+    """Runs the operation in a transaction: nobody else writes between its first read and its last write."""
+    db.execute("BEGIN IMMEDIATE")
+    with db:
+        return operation()
+
+
+def _checkpoint(db: sqlite3.Connection) -> None:
+    """Copies the log into the file. If that fails, a later one will not, or a write says why."""
+    with contextlib.suppress(sqlite3.Error):
+        _, pages, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages > _LONGEST_LOG:
+            db.execute(f"PRAGMA busy_timeout={_RESTART_MS}")
+            db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+    db.execute("PRAGMA busy_timeout=0")
+
+
+def _is_locked(error: Exception) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _when_unlocked(operation: Callable[[], object]) -> None:
@@ -190,26 +261,22 @@ def _changes(db: sqlite3.Connection, kinds: tuple[str, ...], since: int) -> tupl
     return changes, changes[-1].version if changes else since
 
 
-def _create(db: sqlite3.Connection, kind: str, name: str, document: Document, version: int) -> Stored:
+def _create(db: sqlite3.Connection, kind: str, name: str, document: str, version: int) -> None:
     cursor = db.execute(
         "INSERT INTO objects VALUES (?, ?, ?, ?) ON CONFLICT (kind, name) DO UPDATE "
         "SET version=excluded.version, document=excluded.document WHERE objects.document IS NULL",
-        (kind, name, version, json.dumps(document)),
+        (kind, name, version, document),
     )
     if cursor.rowcount != 1:
         raise Conflict(f"{kind}/{name} exists already")
-    return Stored(kind, name, version, document)
 
 
-def _update(
-    db: sqlite3.Connection, kind: str, name: str, document: Document, expected: int | None, version: int
-) -> Stored:
+def _update(db: sqlite3.Connection, kind: str, name: str, document: str, expected: int | None, version: int) -> None:
     _check_version(db, kind, name, expected)
     db.execute(
         "UPDATE objects SET version=?, document=? WHERE kind=? AND name=?",
-        (version, json.dumps(document), kind, name),
+        (version, document, kind, name),
     )
-    return Stored(kind, name, version, document)
 
 
 def _delete(db: sqlite3.Connection, kind: str, name: str, expected: int | None, version: int) -> None:
@@ -249,9 +316,13 @@ def _next_version(db: sqlite3.Connection) -> int:
 
 
 def _check_version(db: sqlite3.Connection, kind: str, name: str, expected: int | None) -> None:
-    current = _get(db, kind, name).version
-    if expected is not None and current != expected:
-        raise Conflict(f"{kind}/{name} was changed by somebody else (version {current}, not {expected})")
+    row = db.execute(
+        "SELECT version FROM objects WHERE kind=? AND name=? AND document IS NOT NULL", (kind, name)
+    ).fetchone()
+    if row is None:
+        raise NotFound(f"there is no {kind}/{name}")
+    if expected is not None and row[0] != expected:
+        raise Conflict(f"{kind}/{name} was changed by somebody else (version {row[0]}, not {expected})")
 
 
 def _marks(values: tuple[str, ...]) -> str:
