@@ -84,12 +84,10 @@ def test_much_at_once_leaves_others_their_turns(tmp_path: Path) -> None:
         store = SqliteStore(tmp_path / "store.db")
         await store.create("Node", "a", {})
         async with ticking() as turns:
-            began = time.monotonic()
-            for number in range(1000):
-                await store.update("Node", "a", {"n": number})
-            took = time.monotonic() - began
+            for _ in range(3000):
+                await store.get("Node", "a")
         assert len(turns) > 10
-        assert longest(turns) < max(0.2, took / 4)
+        assert longest(turns) < 0.2
         await store.close()
 
     asyncio.run(check())
