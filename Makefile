@@ -52,3 +52,4 @@ bench: setup
 	@$(SUDO) $(BIN)/python bench/lab.py
 	@$(MAKE) --silent -C bench/rrbench
 	@$(SUDO) $(BIN)/python bench/reflector.py --budget 300 --write
+	@$(SUDO) $(BIN)/python bench/reflector_stop.py

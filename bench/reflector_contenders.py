@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.reflector_policy import METRICS_ADDRESS, REFLECTOR, write_store
+from bench.reflector_policy import METRICS_ADDRESS, filters_file, owners_file, prefix_limit
 from bench.reflector_scenarios import OURS, OURS_WITH_POLICY, Scenario
 
 AS, HOLD_S = 64512, 240
@@ -25,6 +25,7 @@ class Launch:
     """`files` are put into the folder before `argv` is run. `window` is how many handshakes it gets at a time.
 
     `ready_s` is how long it may take until it listens, `metrics` an address that is scraped as Prometheus does.
+    `chroot` is an empty folder that its own service would make.
     """
 
     argv: tuple[str, ...]
@@ -33,6 +34,7 @@ class Launch:
     window: int = 64
     ready_s: float = 15
     metrics: str | None = None
+    chroot: str | None = None
 
 
 Contender = Callable[[Path, Scenario], Launch]
@@ -45,23 +47,27 @@ def _network(scenario: Scenario) -> tuple[str, str, int]:
 
 def underlay(folder: Path, scenario: Scenario) -> Launch:
     """Ours without a store, as a newcomer starts it: every client of a prefix, no filters. The peers' hold time."""
-    network, address, version = _network(scenario)
-    listen = f"[{address}]:179" if version == 6 else f"{address}:179"
-    identity = ("--as", str(AS), "--router-id", _CLUSTER, "--cluster-id", _CLUSTER, "--hold-time", str(HOLD_S))
-    return Launch((*_command(folder), "--listen", listen, *identity, "--accept", network))
+    return Launch(_command(folder, scenario))
 
 
 def underlay_with_policy(folder: Path, scenario: Scenario) -> Launch:
-    """Ours from a store: named clients, ownership enforced, filters both ways, a prefix limit, metrics on."""
-    store = folder / "store.db"
-    write_store(store, scenario)
-    argv = (*_command(folder), "--name", REFLECTOR, "--store", f"sqlite:{store}", "--metrics", METRICS_ADDRESS)
-    return Launch(argv, ready_s=120, metrics=METRICS_ADDRESS)
+    """The same with ownership enforced, filters both ways, a prefix limit, metrics on."""
+    files = {"owners.json": owners_file(scenario), "filters.yaml": filters_file(scenario)}
+    policy = ["--owners", str(folder / "owners.json"), "--ownership", "enforce"]
+    policy += ["--filters", str(folder / "filters.yaml"), "--max-prefixes", str(prefix_limit(scenario))]
+    argv = (*_command(folder, scenario), *policy, "--metrics", METRICS_ADDRESS)
+    return Launch(argv, files, metrics=METRICS_ADDRESS)
 
 
-def _command(folder: Path) -> tuple[str, ...]:
+def _command(folder: Path, scenario: Scenario) -> tuple[str, ...]:
+    network, address, version = _network(scenario)
+    listen = f"[{address}]:179" if version == 6 else f"{address}:179"
+    identity = ("--as", str(AS), "--router-id", _CLUSTER, "--cluster-id", _CLUSTER, "--hold-time", str(HOLD_S))
     own = ("--state-dir", str(folder / "state"), "--admin-socket", str(folder / "admin.sock"))
-    return (sys.executable, "-m", "underlay", "reflector", *own)
+    return (
+        *(sys.executable, "-m", "underlay", "reflector", *own),
+        *("--listen", listen, *identity, "--accept", network),
+    )
 
 
 def bird(folder: Path, scenario: Scenario) -> Launch:
@@ -168,7 +174,7 @@ allow from ibgp
 allow to ibgp
 """
     # It listens with a backlog of 5.
-    return Launch(("/usr/sbin/bgpd", "-d", "-f", f"{folder}/conf"), {"conf": config}, window=4)
+    return Launch(("/usr/sbin/bgpd", "-d", "-f", f"{folder}/conf"), {"conf": config}, window=4, chroot="/run/openbgpd")
 
 
 def command(text: str) -> Contender:

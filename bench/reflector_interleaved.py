@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,7 +89,21 @@ def _run(scenario: Scenario, entry: Entry, seed: int, timeout: float) -> Run:
             "rrbench": _rrbench_arguments(scenario, entry, launch, seed, timeout),
             "ends_in": _LONGEST_S,
         }
-        return _in_namespace(spec)
+        with _folder(launch.chroot):
+            return _in_namespace(spec)
+
+
+@contextmanager
+def _folder(path: str | None) -> Iterator[None]:
+    """One that is there, and is taken away again if it was not."""
+    folder = Path(path) if path is not None and not Path(path).exists() else None
+    if folder is not None:
+        folder.mkdir()
+    try:
+        yield
+    finally:
+        if folder is not None:
+            folder.rmdir()
 
 
 def _rrbench_arguments(scenario: Scenario, entry: Entry, launch: Launch, seed: int, timeout: float) -> list[str]:

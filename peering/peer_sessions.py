@@ -22,10 +22,8 @@ from peering.problems import Problem
 from peering.profiles import Attached, attached_filters, bfd_parameters
 from peering.reflector_sessions import MULTIHOP, reflector_end
 from peering.resources.bgp_peer import BGPPeerSpec
-from peering.session import BfdParameters, NextHopMode, SecretKeyRef, Session
+from peering.session import NEXT_HOPS, BfdParameters, NextHopMode, SecretKeyRef, Session
 from peering.snapshot import Snapshot
-
-_NEXT_HOPS: dict[str | None, NextHopMode] = {None: "auto", "Auto": "auto", "Self": "self", "Keep": "keep"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class PeerView:
         """Calico's deprecated `keepOriginalNextHop` keeps it towards other ASes only."""
         if self.spec.keep_original_next_hop:
             return "keep" if peer_asn != local_asn else "auto"
-        return _NEXT_HOPS[self.spec.next_hop_mode]
+        return NEXT_HOPS[self.spec.next_hop_mode]
 
     def selected(self, index: NodeIndex, nodes: dict[str, NodeFacts]) -> list[str]:
         """The nodes that have this peering."""

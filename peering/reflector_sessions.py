@@ -7,7 +7,7 @@ non-clients; one that names upstreams is a client of those, and of nobody else (
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from peering import addressing
 from peering.facts import NO_ROUTER_ID, NodeFacts
@@ -17,8 +17,9 @@ from peering.problems import Problem
 from peering.profiles import Attached, attached_filters, bfd_parameters
 from peering.resource import Resource
 from peering.resources.fabric import SwitchSpec
+from peering.resources.fields import Password
 from peering.resources.route_reflector import RouteReflectorSpec
-from peering.session import BfdParameters, ListenRange, ReflectorPlan, SecretKeyRef, Session
+from peering.session import FAR_ADD_PATHS, NEXT_HOPS, BfdParameters, ListenRange, ReflectorPlan, SecretKeyRef, Session
 from peering.snapshot import Snapshot
 
 #: Routers of one AS may be anywhere in it.
@@ -81,6 +82,7 @@ def _view_problems(view: ReflectorView, views: Mapping[str, ReflectorView]) -> I
     if view.router_id == NO_ROUTER_ID:
         message = "has neither routerID nor an IPv4 address"
         yield Problem("error", "no-router-id", ref, "spec.routerID", message, "set one of the two")
+    yield from _peer_problems(view)
     for index, upstream in enumerate(view.spec.upstream):
         path = f"spec.upstream[{index}]"
         if upstream not in views:
@@ -90,6 +92,19 @@ def _view_problems(view: ReflectorView, views: Mapping[str, ReflectorView]) -> I
         elif view.name in _above(upstream, views):
             message = f"RouteReflector/{upstream} is a client of this one: neither is above the other"
             yield Problem("error", "reflector-loop", ref, path, message, "the upper one names no upstream")
+
+
+def _peer_problems(view: ReflectorView) -> Iterator[Problem]:
+    """What has a meaning only towards another AS."""
+    for index, peer in enumerate(view.spec.fabric_peers):
+        if peer.as_number == view.asn:
+            for field, value in (("asOverride", peer.as_override), ("prepend", peer.prepend)):
+                if value:
+                    path = f"spec.fabricPeers[{index}].{field}"
+                    message = f"has no effect: {peer.name} is in AS {view.asn} too, and its paths stay as they are"
+                    yield Problem(
+                        "warning", "ignored-field", f"RouteReflector/{view.name}", path, message, "leave it out"
+                    )
 
 
 def _above(name: str, views: Mapping[str, ReflectorView]) -> set[str]:
@@ -137,14 +152,14 @@ def _client_end(node: NodeFacts, view: ReflectorView, near: str, far: str) -> Se
         peer_address=far,
         peer_asn=view.asn,
         peer_port=spec.listen_port,
-        password=_password(view),
+        password=password_of(view.spec.password),
         multihop=MULTIHOP,
         hold_time=spec.hold_time,
         keepalive_time=_keepalive(view),
         graceful_restart_time=spec.graceful_restart_time,
         long_lived_stale_time=spec.long_lived_stale_time,
         bfd=view.bfd,
-        add_paths={None: None, "both": "both", "send": "receive", "receive": "send"}[spec.add_paths],
+        add_paths=FAR_ADD_PATHS[spec.add_paths],
         families=(family,),
     )
 
@@ -162,6 +177,7 @@ def reflector_end(near: Session, node_name: str, view: ReflectorView, near_addre
         rr_client=client,
         cluster_id=view.cluster_id if client else None,
         max_prefixes=view.spec.max_prefixes,
+        add_path_limit=view.spec.add_path_limit,
         filters=view.filters,
     )
 
@@ -202,14 +218,15 @@ def _pair(below: ReflectorView, above: ReflectorView, near: str, far: str, is_cl
         peer_address=far,
         peer_asn=above.asn,
         peer_port=above.spec.listen_port,
-        password=_password(above),
+        password=password_of(above.spec.password),
         multihop=MULTIHOP,
         hold_time=above.spec.hold_time,
         keepalive_time=_keepalive(above),
         graceful_restart_time=above.spec.graceful_restart_time,
         long_lived_stale_time=above.spec.long_lived_stale_time,
         bfd=above.bfd,
-        add_paths=above.spec.add_paths,
+        add_paths=FAR_ADD_PATHS[above.spec.add_paths],
+        add_path_limit=below.spec.add_path_limit,
         families=(family,),
     )
     yield Offer(("reflector", below.name), Rank.REFLECTOR, session)
@@ -222,6 +239,7 @@ def _pair(below: ReflectorView, above: ReflectorView, near: str, far: str, is_cl
         peer_port=below.spec.listen_port,
         passive=True,
         rr_client=is_client and session.type == "ibgp",
+        add_path_limit=above.spec.add_path_limit,
         cluster_id=above.cluster_id if is_client and session.type == "ibgp" else None,
     )
     yield Offer(("reflector", above.name), Rank.REFLECTOR, far_end)
@@ -244,9 +262,16 @@ def _fabric_offers(view: ReflectorView, switches: Mapping[str, SwitchSpec]) -> I
             local_asn=view.asn,
             peer_address=peer.address,
             peer_asn=peer.as_number,
-            multihop=MULTIHOP,
+            multihop=None if peer.ttl_security else MULTIHOP,
+            password=password_of(peer.password),
+            ttl_security=peer.ttl_security,
             hold_time=peer.hold_time,
             keepalive_time=peer.hold_time // 3,
+            next_hop=NEXT_HOPS[peer.next_hop_mode],
+            allow_as_in=peer.num_allowed_local_as_numbers or None,
+            as_override=peer.as_override,
+            prepend=peer.prepend,
+            max_prefixes=peer.max_prefixes,
             families=(family,),
             import_filters=view.filters[0],
             export_filters=view.filters[1],
@@ -261,7 +286,7 @@ def _fabric_offers(view: ReflectorView, switches: Mapping[str, SwitchSpec]) -> I
                 peer_address=near,
                 peer_port=view.spec.listen_port,
             )
-            yield Offer(("switch", switch), Rank.REFLECTOR, far_end)
+            yield Offer(("switch", switch), Rank.REFLECTOR, replace(far_end, as_override=False))
 
 
 def reflector_plan(view: ReflectorView, sessions: tuple[Session, ...]) -> ReflectorPlan:
@@ -276,6 +301,7 @@ def reflector_plan(view: ReflectorView, sessions: tuple[Session, ...]) -> Reflec
         sessions=sessions,
         listen_ranges=ranges,
         ownership=view.spec.ownership,
+        max_prefixes_restart=view.spec.max_prefixes_restart,
         node=view.spec.node,
     )
 
@@ -287,7 +313,7 @@ def _listen_range(view: ReflectorView, cidr: str) -> ListenRange:
         cidr=cidr,
         peer_asn=view.asn,
         limit=_LISTEN_LIMIT,
-        password=_password(view),
+        password=password_of(view.spec.password),
         multihop=MULTIHOP,
         hold_time=spec.hold_time,
         keepalive_time=_keepalive(view),
@@ -295,14 +321,16 @@ def _listen_range(view: ReflectorView, cidr: str) -> ListenRange:
         long_lived_stale_time=spec.long_lived_stale_time,
         rr_client=True,
         add_paths=spec.add_paths,
+        add_path_limit=spec.add_path_limit,
         import_filters=view.filters[0],
         export_filters=view.filters[1],
         max_prefixes=spec.max_prefixes,
     )
 
 
-def _password(view: ReflectorView) -> SecretKeyRef | None:
-    reference = view.spec.password.secret_key_ref if view.spec.password else None
+def password_of(password: Password | None) -> SecretKeyRef | None:
+    """How sessions name it."""
+    reference = password.secret_key_ref if password else None
     return SecretKeyRef(reference.name, reference.key) if reference else None
 
 

@@ -87,7 +87,9 @@ class Session:
     next_hop: NextHopMode = "auto"
     allow_as_in: int | None = None
     as_override: bool = False
+    prepend: int = 0
     add_paths: str | None = None
+    add_path_limit: int | None = None
     families: tuple[Family, ...] = ("ipv4-unicast",)
     import_filters: tuple[str, ...] = ()
     export_filters: tuple[str, ...] = ()
@@ -112,6 +114,7 @@ class Session:
         cluster_id: str | None = None,
         next_hop: NextHopMode = "auto",
         max_prefixes: int | None = None,
+        add_path_limit: int | None = None,
         filters: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
         interface: str | None = None,
         reachable_by: str | None = None,
@@ -145,7 +148,8 @@ class Session:
             cluster_id=cluster_id,
             next_hop=next_hop,
             as_override=self.as_override,
-            add_paths=_FAR_ADD_PATHS[self.add_paths],
+            add_paths=FAR_ADD_PATHS[self.add_paths],
+            add_path_limit=add_path_limit,
             families=self.families,
             import_filters=filters[0],
             export_filters=filters[1],
@@ -201,6 +205,7 @@ class ListenRange:
     long_lived_stale_time: int | None = None
     rr_client: bool = False
     add_paths: str | None = None
+    add_path_limit: int | None = None
     import_filters: tuple[str, ...] = ()
     export_filters: tuple[str, ...] = ()
     max_prefixes: int | None = None
@@ -214,7 +219,8 @@ class ReflectorPlan:
     """What one in-cluster route reflector has to do.
 
     `addresses` are what it listens on, at `listen_port`. `ownership` is what it does with a prefix whose block belongs
-    to another node. `node` is the node it runs on, where that is declared.
+    to another node. `node` is the node it runs on, where that is declared. A session on which there were too many
+    prefixes begins again after `max_prefixes_restart` seconds; 0 is never.
     """
 
     asn: int
@@ -225,6 +231,7 @@ class ReflectorPlan:
     sessions: tuple[Session, ...] = ()
     listen_ranges: tuple[ListenRange, ...] = ()
     ownership: Literal["off", "report", "enforce"] = "report"
+    max_prefixes_restart: int = 300
     node: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -278,7 +285,10 @@ class Plan:
         }
 
 
-_FAR_ADD_PATHS: dict[str | None, str | None] = {None: None, "both": "both", "send": "receive", "receive": "send"}
+#: `nextHopMode` -> what sessions call it.
+NEXT_HOPS: dict[str | None, NextHopMode] = {None: "auto", "Auto": "auto", "Self": "self", "Keep": "keep"}
+#: What one end of a session does with several paths -> what the other end does.
+FAR_ADD_PATHS: dict[str | None, str | None] = {None: None, "both": "both", "send": "receive", "receive": "send"}
 
 _SESSION_JSON_NAMES = {
     "local_asn": "localASN",

@@ -50,7 +50,8 @@ def configuration_of(
     peers: dict[Address, Peer] = {}
     for session in plan.sessions:
         if session.name not in omitted:
-            inputs = (session, plan.router_id, _owner(session, relays), *_named(session, filters))
+            restart = plan.max_prefixes_restart or None
+            inputs = (session, plan.router_id, restart, _owner(session, relays), *_named(session, filters))
             peer = kept.get(session.name, inputs, _peer)
             peers[peer.address] = peer
     memo.turn()
@@ -75,7 +76,9 @@ def passwords_in(configuration: ReflectorConfiguration) -> set[SecretKeyRef]:
     return {transport.password for transport in transports if transport.password is not None}
 
 
-def _peer(session: Session, router_id: str, owner: str, imports: Named, exports: Named) -> Peer:
+def _peer(
+    session: Session, router_id: str, restart_after: int | None, owner: str, imports: Named, exports: Named
+) -> Peer:
     return Peer(
         name=session.name,
         address=pack_address(session.peer_address),
@@ -85,9 +88,12 @@ def _peer(session: Session, router_id: str, owner: str, imports: Named, exports:
             next_hop=session.next_hop,
             allow_as_in=session.allow_as_in or 0,
             as_override=session.as_override,
+            prepend=session.prepend,
             import_filters=imports,
             export_filters=exports,
             max_prefixes=session.max_prefixes,
+            restart_after=restart_after,
+            add_path_limit=session.add_path_limit,
         ),
         transport=Transport(
             local_address=pack_address(session.local_address) if session.local_address else None,
@@ -119,6 +125,8 @@ def _range(one: ListenRange, plan: ReflectorPlan, imports: Named, exports: Named
         import_filters=imports,
         export_filters=exports,
         max_prefixes=one.max_prefixes,
+        restart_after=plan.max_prefixes_restart or None,
+        add_path_limit=one.add_path_limit,
     )
     transport = Transport(multihop=one.multihop, password=one.password)
     return PeerRange(prefix=prefix, session=settings, policy=policy, transport=transport, limit=one.limit)

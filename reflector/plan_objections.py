@@ -91,15 +91,20 @@ def _without_effect(name: str, plan: ReflectorPlan) -> Iterator[Problem]:
 
 
 def _interfaces(name: str, plan: ReflectorPlan, filters: Mapping[str, BGPFilterSpec]) -> Iterator[Problem]:
-    """Rules that ask for an interface: a reflector forwards nothing, so its routes have none."""
+    """Of the filters that its sessions use."""
     for filter_name in sorted(attached(plan) & filters.keys()):
-        for field in _FILTER_FIELDS:
-            for index, rule in enumerate(rules_of(filters[filter_name], field)):
-                if rule.interface is not None:
-                    path = f"spec.{field}[{index}].interface"
-                    message = f"never holds at RouteReflector/{name}: routes of a reflector leave by no interface"
-                    hint = "use another condition, or another filter here"
-                    yield Problem("warning", "reflector-cannot", f"BGPFilter/{filter_name}", path, message, hint)
+        yield from interface_rules(f"RouteReflector/{name}", filter_name, filters[filter_name])
+
+
+def interface_rules(where: str, name: str, spec: BGPFilterSpec) -> Iterator[Problem]:
+    """Rules of BGPFilter `name` that ask for an interface: a reflector forwards nothing, so its routes have none."""
+    for field in _FILTER_FIELDS:
+        for index, rule in enumerate(rules_of(spec, field)):
+            if rule.interface is not None:
+                path = f"spec.{field}[{index}].interface"
+                message = f"never holds at {where}: routes of a reflector leave by no interface"
+                hint = "use another condition, or another filter here"
+                yield Problem("warning", "reflector-cannot", f"BGPFilter/{name}", path, message, hint)
 
 
 def attached(plan: ReflectorPlan) -> set[str]:

@@ -59,7 +59,10 @@ class PlanReader:
         declaration = declaration_of(self._name, self._compiled, Snapshot(resources))
         if declaration != self._declaration:
             self._declaration = declaration
-        return Reading(self._declaration, errors_of(self._name, self._compiled), tuple(unreadable))
+        errors = errors_of(self._name, self._compiled)
+        if any(problem.object == f"RouteReflector/{self._name}" for problem in unreadable):
+            errors = tuple(problem for problem in errors if problem.code != "unknown-reflector")  # it is, but wrongly
+        return Reading(self._declaration, errors, tuple(unreadable))
 
     async def passwords(
         self, wanted: Collection[SecretKeyRef]

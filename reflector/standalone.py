@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from peering.prefixes import Address, Prefix, format_prefix
+from peering.route_filter import Named
 from peering.session import SecretKeyRef
-from reflector.configuration import Owners, OwnershipMode, PeerRange, ReflectorConfiguration, Transport
+from reflector.configuration import (
+    Owners,
+    OwnershipMode,
+    PeerPolicy,
+    PeerRange,
+    ReflectorConfiguration,
+    Transport,
+)
 from reflector.session.settings import SessionSettings
 
 NAME = "reflector"
@@ -20,7 +28,10 @@ _MULTIHOP = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standalone:
-    """Addresses and prefixes are packed. `password` says whether the clients have one."""
+    """Addresses and prefixes are packed. `password` says whether the clients have one.
+
+    `filters` hold for all clients and in both directions, `max_prefixes` for each client and family.
+    """
 
     asn: int
     router_id: Address
@@ -32,6 +43,8 @@ class Standalone:
     password: bool = False
     ownership: OwnershipMode = "off"
     owners: Owners = field(default_factory=Owners)
+    filters: Named = ()
+    max_prefixes: int | None = None
 
     def configuration(self) -> ReflectorConfiguration:
         return ReflectorConfiguration(
@@ -57,4 +70,5 @@ class Standalone:
             hold_time=self.hold_time,
         )
         transport = Transport(multihop=_MULTIHOP, password=PASSWORD if self.password else None)
-        return PeerRange(prefix=prefix, session=settings, transport=transport)
+        policy = PeerPolicy(import_filters=self.filters, export_filters=self.filters, max_prefixes=self.max_prefixes)
+        return PeerRange(prefix=prefix, session=settings, policy=policy, transport=transport)

@@ -60,12 +60,14 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
     Where it is wider than the terminal, cells go over several lines and nothing is cut off. To a pipe a row is a line.
     """
-    table = Table(title=title or None, box=box.SIMPLE, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(box=box.SIMPLE, pad_edge=False)
     table.collapse_padding = tight
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
+    if title:  # in front of the table: as a part of it, it would be broken where the table ends
+        console.print(Text(title, style="bold"))
     Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
 
 

@@ -10,19 +10,19 @@ from typing import Annotated
 
 import typer
 
-from peering.problems import Problem
+from peering.problems import Problem, errors
 from peering.resource import is_name
 from peering.store.open_store import open_store
 from reflector.desired import Desired
 from reflector.restart_marker import RestartMarker
-from reflector.server.admin_socket import default_socket, serve_admin
+from reflector.server.admin_socket import default_socket
 from reflector.server.json_log import EventLog
 from reflector.server.server import ReflectorServer
-from reflector.server.tcp_options import TcpError
 from reflector.standalone import NAME
 from underlay.options import DEFAULT_STORE, StoreOption
 from underlay.output import Refused
 from underlay.reflector_options import Given, Reader
+from underlay.reflector_places import AdminSocket, Metrics
 from underlay.reflector_process import Beside, ReflectorProcess
 from underlay.reflector_sources import OptionsSource, Source, StoreSource, desired_of
 
@@ -65,16 +65,24 @@ def reflector(
         typer.Option("--accept", help="Whoever comes from here is a client; may be repeated.", metavar="PREFIX"),
     ] = None,
     owners: Annotated[
-        Path | None, typer.Option("--owners", help="Who may announce what, as JSON.", metavar="FILE")
+        Path | None, typer.Option("--owners", readable=False, help="Who may announce what, as JSON.", metavar="FILE")
     ] = None,
     ownership: Annotated[
         Ownership | None, typer.Option("--ownership", help="What is done with a prefix of somebody else.")
+    ] = None,
+    filters: Annotated[
+        Path | None,
+        typer.Option("--filters", readable=False, help="BGPFilters for all clients, as YAML.", metavar="FILE"),
+    ] = None,
+    max_prefixes: Annotated[
+        str | None, typer.Option("--max-prefixes", help="Most prefixes of a client, by family.", metavar="N")
     ] = None,
     hold_time: Annotated[
         str | None, typer.Option("--hold-time", help="Hold time that it offers, in seconds; 90.", metavar="N")
     ] = None,
     password_file: Annotated[
-        Path | None, typer.Option("--password-file", help="TCP-MD5 password of the clients.", metavar="FILE")
+        Path | None,
+        typer.Option("--password-file", readable=False, help="TCP-MD5 password of the clients.", metavar="FILE"),
     ] = None,
     admin_socket: Annotated[
         Path | None, typer.Option("--admin-socket", help="Answer questions on this unix socket.", metavar="PATH")
@@ -105,6 +113,8 @@ def reflector(
         accept=accept or (),
         owners=owners,
         ownership=ownership.value if ownership else None,
+        filters=filters,
+        max_prefixes=max_prefixes,
         hold_time=hold_time,
         password_file=password_file,
         admin_socket=admin_socket,
@@ -126,47 +136,31 @@ def _is_written(ctx: typer.Context, parameter: str) -> bool:
 
 async def _reflect(given: Given, store: str, state_dir: Path | None, log: EventLog, graceful: bool) -> None:
     folder = state_dir or (_STATE_DIR if given.name is not None else None)
-    source = _source(given, store, folder or _STATE_DIR, log)
-    marker = RestartMarker(folder, given.name or NAME) if folder is not None else None
-    process = ReflectorProcess(
-        source, ReflectorServer, log, marker=marker, graceful=graceful, beside=(_admin(given, log),)
-    )
-    await process.run()
-
-
-def _source(given: Given, store: str, folder: Path, log: EventLog) -> Source:
-    """Raises Refused with all that is wrong with the options."""
     reader = Reader()
     metrics = reader.endpoint("--metrics", given.metrics)
     reader.socket_path("--admin-socket", given.admin_socket)
-    first: Desired | list[Problem] = []
+    source = _source(given, store, folder or _STATE_DIR, reader, log)
+    marker = RestartMarker(folder, given.name or NAME) if folder is not None else None
+    socket_path = given.admin_socket or default_socket(given.name or NAME)
+    beside: list[Beside] = [AdminSocket(socket_path, log, required=given.admin_socket is not None)]
+    beside += [Metrics(metrics)] if metrics is not None else []
+    process = ReflectorProcess(source, ReflectorServer, log, marker=marker, graceful=graceful, beside=tuple(beside))
+    await process.run()
+
+
+def _source(given: Given, store: str, folder: Path, reader: Reader, log: EventLog) -> Source:
+    """Raises Refused with all that is wrong with the options, and what `reader` has found already."""
+    first: Desired | None = None
+    found: list[Problem] = []
     if given.name is None:
-        first = desired_of(given)
+        first, found = desired_of(given)
     else:
         open_store(store)
         reader.password(given.password_file)
-    problems = [*reader.problems, *(first if isinstance(first, list) else ())]
-    if problems:
+    problems = [*reader.problems, *found]
+    if errors(problems):
         raise Refused(problems)
-    if metrics is not None:
-        log("not-served", level="warning", option="--metrics")
-    if isinstance(first, Desired):
-        return OptionsSource(given, first, log)
+    if first is not None:
+        return OptionsSource(given, first, problems, log)
     assert given.name is not None
     return StoreSource(store, given.name, folder, given.password_file, log)
-
-
-def _admin(given: Given, log: EventLog) -> Beside:
-    """The admin socket. One that nobody asked for, at the place where commands look, is not worth an end."""
-
-    async def serve(server: ReflectorServer) -> None:
-        path = given.admin_socket or default_socket(given.name or NAME)
-        try:
-            await serve_admin(server, path)
-        except TcpError as error:
-            if given.admin_socket is not None:
-                raise
-            log("no-admin-socket", level="warning", error=str(error))
-            await asyncio.Event().wait()
-
-    return serve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ def socket_of(text: str | None) -> Path:
     if text is not None:
         return Path(text) if "/" in text else default_socket(text)
     found = sorted(FOLDER.glob("*.sock"))
+    if len(found) > 1:
+        found = [path for path in found if not _is_left(path)] or found
     if len(found) == 1:
         return found[0]
     if not found:
@@ -49,6 +52,13 @@ def ask(path: Path, request: str, **fields: Any) -> dict[str, Any]:
         hint = f" ({answer['hint']})" if "hint" in answer else ""
         raise Refused(message=f"error: {answer['error']}{hint}")
     return {**answer, "rows": rows} if "rows" in answer else answer
+
+
+def _is_left(path: Path) -> bool:
+    """Whether it is of a process that was killed, and could not remove it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(str(path)) == errno.ECONNREFUSED
 
 
 def _lines(path: Path, question: bytes) -> Iterator[bytes]:

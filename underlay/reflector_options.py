@@ -14,9 +14,11 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from peering.prefixes import Address, Prefix, format_address, format_prefix, is_ipv6, pack_address, pack_prefix
-from peering.problems import Problem
+from peering.problems import Problem, errors
 from peering.resources.fields import AsNumber, Cidr, HoldTime, IpAddress, RouterId
+from peering.route_filter import Named
 from reflector.configuration import Owners, OwnershipMode
+from reflector.filters_file import read_filters
 from reflector.owners_file import read_owners
 from reflector.server.tcp_options import LONGEST_PASSWORD
 from reflector.standalone import Standalone
@@ -25,6 +27,8 @@ T = TypeVar("T")
 
 #: sun_path without its end.
 _LONGEST_SOCKET_PATH = 107
+#: As in a manifest (PrefixLimit of peering/resources/fields.py).
+MOST_PREFIXES = 4294967295
 _AS_NUMBER: TypeAdapter[int] = TypeAdapter(AsNumber)
 _ROUTER_ID: TypeAdapter[str] = TypeAdapter(RouterId)
 _CIDR: TypeAdapter[str] = TypeAdapter(Cidr)
@@ -56,6 +60,8 @@ class Given:
     accept: Sequence[str] = ()
     owners: Path | None = None
     ownership: OwnershipMode | None = None
+    filters: Path | None = None
+    max_prefixes: str | None = None
     hold_time: str | None = None
     password_file: Path | None = None
     admin_socket: Path | None = None
@@ -71,6 +77,8 @@ class Given:
             "--cluster-id": self.cluster_id,
             "--owners": self.owners,
             "--ownership": self.ownership,
+            "--filters": self.filters,
+            "--max-prefixes": self.max_prefixes,
             "--hold-time": self.hold_time,
         }
         if self.name is not None:
@@ -85,7 +93,10 @@ class Given:
 
 @dataclass(slots=True)
 class Reader:
-    """Reads options; what is wrong comes together in `problems`, and stands as None in the values."""
+    """Reads options; what is wrong comes together in `problems`, and stands as None in the values.
+
+    Warnings are problems, too, and keep nobody from starting.
+    """
 
     problems: list[Problem] = field(default_factory=list)
 
@@ -99,8 +110,10 @@ class Reader:
         all_read = len(listen) == len(given.listen)
         accept = self._accept(given.accept, {is_ipv6(one.address) for one in listen} if all_read else set())
         owners = self._owners(given)
+        filters = self._filters(given.filters)
+        max_prefixes = self._max_prefixes(given.max_prefixes)
         password = self.password(given.password_file)
-        if self.problems or asn is None or router_id is None:
+        if errors(self.problems) or asn is None or router_id is None:
             return None
         standalone = Standalone(
             asn=asn,
@@ -113,6 +126,8 @@ class Reader:
             password=password is not None,
             ownership=given.ownership or ("report" if given.owners else "off"),
             owners=owners,
+            filters=filters,
+            max_prefixes=max_prefixes,
         )
         return standalone, password
 
@@ -217,6 +232,21 @@ class Reader:
             self.problems += owners
             return Owners()
         return owners
+
+    def _max_prefixes(self, text: str | None) -> int | None:
+        if text is None:
+            return None
+        if text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= MOST_PREFIXES:
+            return int(text)
+        self.bad("--max-prefixes", f"{text!r} is no number from 1 to {MOST_PREFIXES}")
+        return None
+
+    def _filters(self, path: Path | None) -> Named:
+        if path is None:
+            return ()
+        filters, problems = read_filters(path)
+        self.problems += problems
+        return filters
 
 
 def _with_unit(text: str | None) -> str | None:

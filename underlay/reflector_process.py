@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping
+from contextlib import ExitStack, suppress
 from typing import Any, Protocol
 
+from peering.prefixes import Address
 from peering.session import SecretKeyRef
 from reflector.configuration import ReflectorConfiguration
 from reflector.desired import Desired
@@ -37,11 +38,25 @@ class Server(Protocol):
 
     def stop(self, *, graceful: bool = False, reason: str = "") -> None: ...
 
+    def up(self) -> Collection[Address]: ...
+
 
 #: ReflectorServer, or what stands for it.
 MakeServer = Callable[..., Server]
-#: Serves something beside the sessions (an admin socket, metrics) until it is cancelled. Raises TcpError.
-Beside = Callable[[Any], Awaitable[None]]
+
+
+class Beside(Protocol):
+    """What is served beside the sessions: an admin socket, metrics.
+
+    `open` takes its place, before anything else begins, and raises TcpError when it cannot; `serve` works until it is
+    cancelled; `close` comes last, served or not.
+    """
+
+    def open(self) -> None: ...
+
+    async def serve(self, server: Any) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class ReflectorProcess:
@@ -93,6 +108,9 @@ class ReflectorProcess:
             self._stopping = True
             self._begun.set()
             if self._serving and self._server is not None:
+                if self._marker is not None and self._graceful:
+                    with suppress(OSError):
+                        self._marker.touch(self._server.up())
                 self._server.stop(graceful=self._graceful, reason=GOODBYE)
 
     def look(self) -> None:
@@ -115,7 +133,10 @@ class ReflectorProcess:
                 self._configure(self._server, told)
                 return
             restarting = self._is_restart(told.configuration)
-            self._server = self._make_server(told.configuration, told.passwords, self._log, restarting=restarting)
+            were_up = self._marker.were_up() if self._marker is not None and restarting else ()
+            self._server = self._make_server(
+                told.configuration, told.passwords, self._log, restarting=restarting, were_up=were_up
+            )
             self._begun.set()
 
     def _configure(self, server: Server, told: Desired) -> None:
@@ -133,17 +154,28 @@ class ReflectorProcess:
         return age is not None and age <= max((one.graceful_restart_time for one in sessions), default=0)
 
     async def _serve(self, server: Server, following: asyncio.Future[None]) -> None:
+        """A place that cannot be had is found before anything is said to anybody."""
+        with ExitStack() as places:
+            try:
+                for one in self._beside:
+                    one.open()
+                    places.callback(one.close)
+                await self._serve_all(server, following)
+            except TcpError as error:
+                raise Refused(message=f"error: {error}") from error
+
+    async def _serve_all(self, server: Server, following: asyncio.Future[None]) -> None:
         serving = asyncio.ensure_future(server.run())
         await asyncio.sleep(0)  # it can be stopped once it has begun
+        if serving.done():
+            serving.result()  # it could not begin
         self._serving = True
         if self._stopping and not serving.done():
             server.stop(graceful=self._graceful, reason=GOODBYE)
-        others = [asyncio.ensure_future(beside(server)) for beside in self._beside]
-        others.append(asyncio.ensure_future(self._mark()))
+        others = [asyncio.ensure_future(beside.serve(server)) for beside in self._beside]
+        others.append(asyncio.ensure_future(self._mark(server)))
         try:
             await _first_of(serving, following, *others)
-        except TcpError as error:
-            raise Refused(message=f"error: {error}") from error
         finally:
             for other in others:
                 await _cancelled(other)
@@ -153,10 +185,18 @@ class ReflectorProcess:
         if self._marker is not None and not self._graceful:
             self._marker.remove()
 
-    async def _mark(self) -> None:
+    async def _mark(self, server: Server) -> None:
+        if self._marker is None:
+            await asyncio.Event().wait()
+            return
+        said = ""
         while True:
-            if self._marker is not None:
-                self._marker.touch()
+            try:
+                self._marker.touch(server.up())
+            except OSError as error:
+                if str(error) != said:
+                    said = str(error)
+                    self._log("no-restart-marker", level="warning", file=str(self._marker.path), error=error.strerror)
             await asyncio.sleep(TOUCH_S)
 
 

@@ -58,12 +58,14 @@ class StoreSource:
 class OptionsSource:
     """The second form: what `given` says, with the files that it names read again at every look.
 
-    `first` is what they said at the start. Where they are wrong now, what they said before stays.
+    `first` is what they said at the start, `warnings` what was not as it should be. Where they are wrong now, what they
+    said before stays. Large files take a while: they are read beside the sessions.
     """
 
-    def __init__(self, given: Given, first: Desired, log: Log) -> None:
+    def __init__(self, given: Given, first: Desired, warnings: Iterable[Problem], log: Log) -> None:
         self._given = given
         self._desired = first
+        self._warnings = tuple(warnings)
         self._log = log
         self._woken = asyncio.Event()
 
@@ -71,27 +73,27 @@ class OptionsSource:
         self._woken.set()
 
     async def run(self, tell: Tell) -> None:
+        log_problems(self._log, self._warnings)
         tell(self._desired)
         while True:
             await self._woken.wait()
             self._woken.clear()
-            desired = desired_of(self._given)
-            if not isinstance(desired, Desired):
-                log_problems(self._log, desired)
-            elif desired != self._desired:
+            desired, problems = await asyncio.to_thread(desired_of, self._given)
+            log_problems(self._log, problems)
+            if desired is not None and desired != self._desired:
                 self._desired = desired
                 tell(desired)
 
 
-def desired_of(given: Given) -> Desired | list[Problem]:
-    """What the options and their files say, or everything that is wrong with them."""
+def desired_of(given: Given) -> tuple[Desired | None, list[Problem]]:
+    """What the options and their files say, None where there is an error; and all problems, warnings too."""
     reader = Reader()
     found = reader.standalone(given)
     if found is None:
-        return reader.problems
+        return None, reader.problems
     standalone, password = found
     passwords = {PASSWORD: password} if password is not None else {}
-    return Desired(standalone.configuration(), passwords, "options")
+    return Desired(standalone.configuration(), passwords, "options"), reader.problems
 
 
 def log_problems(log: Log, problems: Iterable[Problem]) -> None:

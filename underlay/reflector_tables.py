@@ -129,6 +129,21 @@ def headline(status: Row) -> str:
     )
 
 
+def refused_lines(status: Row) -> Iterator[str]:
+    """What did not come in, where there is any: by the reflector's reasons, and by the kernel's."""
+    for name, words in _REFUSED.items():
+        counts = {reason: count for reason, count in status.get(name, {}).items() if count}
+        if counts:
+            yield f"{words}: {', '.join(f'{reason} {count}' for reason, count in sorted(counts.items()))}"
+
+
+_REFUSED = {
+    "connectionsRefused": "refused connections",
+    "sessionsFailed": "failed sessions",
+    "kernelDrops": "dropped by the kernel, for all of this network namespace",
+}
+
+
 def neighbor_columns() -> list[str]:
     return [
         "NEIGHBOR",

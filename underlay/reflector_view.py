@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from underlay.options import OutputOption
-from underlay.output import Format, Refused, errors, print_data, print_table
+from underlay.output import Format, Refused, console, errors, print_data, print_table
 from underlay.reflector_client import ask, socket_of
 from underlay.reflector_tables import (
     TABLES,
@@ -20,6 +20,7 @@ from underlay.reflector_tables import (
     path_columns,
     path_rows,
     path_title,
+    refused_lines,
 )
 
 SocketOption = Annotated[
@@ -114,6 +115,8 @@ def show_status(reflector: str, neighbor: str | None, output: Format) -> None:
     conditions = ask(path, "conditions", limit=0)["rows"]
     if output is Format.table:
         print_table(headline(status), neighbor_columns(), neighbor_rows(rows))
+        for line in refused_lines(status):
+            console.print(line, markup=False)
         _print_conditions(conditions)
     else:
         print_data({"status": status, "neighbors": rows, "conditions": conditions}, output)

@@ -47,10 +47,11 @@ def summary(model: type[Spec]) -> str:
 
 
 def field_docs(model: type[Spec]) -> dict[str, str]:
-    """Field name -> the docstring below it."""
+    """Field name -> the docstring below it, be it in a model that this one extends."""
+    above = model.__base__
+    docs = field_docs(above) if above is not None and issubclass(above, Spec) and above is not Spec else {}
     body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
     assert isinstance(body, ast.ClassDef)
-    docs = {}
     for field, below in zip(body.body, body.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
             docs[field.target.id] = str(ast.literal_eval(below.value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import cast
 
 from peering.dead_rules import DeadRule, never_matches
@@ -19,10 +19,14 @@ def dead_rules(view: View) -> Iterator[Problem]:
     """Of filters that sessions use, seen with the types of those sessions; of others with both."""
     types = _types_by_filter(view)
     for name, resource in view.graph.snapshot.all("BGPFilter").items():
-        spec = cast(BGPFilterSpec, resource.spec)
-        for rule in never_matches(spec, types.get(name, _BOTH)):
-            hint = "take it out, or correct its conditions"
-            yield Problem("warning", "filter-never-matches", resource.ref, rule.path, _reason(rule), hint)
+        yield from dead_rules_of(resource.ref, cast(BGPFilterSpec, resource.spec), types.get(name, _BOTH))
+
+
+def dead_rules_of(ref: str, spec: BGPFilterSpec, types: Collection[SessionType]) -> Iterator[Problem]:
+    """Of one filter, used by sessions of these types."""
+    for rule in never_matches(spec, types):
+        hint = "take it out, or correct its conditions"
+        yield Problem("warning", "filter-never-matches", ref, rule.path, _reason(rule), hint)
 
 
 def _types_by_filter(view: View) -> dict[str, set[SessionType]]:

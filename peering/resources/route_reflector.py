@@ -16,6 +16,7 @@ from peering.resources.fields import (
     AddPaths,
     AsNumber,
     Cidr,
+    Flag,
     HoldTime,
     InterfaceAddress,
     KeepaliveTime,
@@ -31,6 +32,7 @@ from peering.resources.fields import (
     RouterId,
     Spec,
     StaleTime,
+    WholeNumber,
     keepalive_mistakes,
 )
 
@@ -41,6 +43,27 @@ def _off(value: Any) -> Any:
 
 
 Ownership = Annotated[Literal["off", "report", "enforce"], BeforeValidator(_off)]
+
+
+class ReflectorPeer(FabricPeer):
+    """A neighbour of a reflector that is neither a node nor a reflector of ours: a switch, a border router."""
+
+    password: Password | None = None
+    """TCP-MD5 password."""
+    ttl_security: Annotated[WholeNumber, Field(ge=1, le=254)] | None = None
+    """GTSM with this many hops (RFC 5082)."""
+    next_hop_mode: Literal["Auto", "Self", "Keep"] = "Auto"
+    """The next hop of what it is sent."""
+    num_allowed_local_as_numbers: Annotated[WholeNumber, Field(ge=0, le=10)] = Field(
+        default=0, alias="numAllowedLocalASNumbers"
+    )
+    """How often the reflector's AS may be in the path of a received route."""
+    as_override: Flag = False
+    """Replace the peer's AS in the path by the reflector's in what is sent."""
+    prepend: Annotated[WholeNumber, Field(ge=0, le=10)] = 0
+    """How often the reflector's AS is put in front of the path once more."""
+    max_prefixes: PrefixLimit | None = None
+    """The session is closed when the peer sends more."""
 
 
 class RouteReflectorSpec(Spec):
@@ -62,10 +85,10 @@ class RouteReflectorSpec(Spec):
     """The nodes that are its clients."""
     upstream: Many[OneLine] = ()
     """Reflectors that it is a client of."""
-    fabric_peers: Many[FabricPeer] = ()
+    fabric_peers: Many[ReflectorPeer] = ()
     """Neighbours that are neither nodes nor reflectors of ours."""
     accept_prefixes: Many[Cidr] = ()
-    """What is taken besides the default route, pools and loopbacks."""
+    """Whoever comes from one of these, in its own AS, is a client, too."""
     password: Password | None = None
     """TCP-MD5 password of its sessions."""
     hold_time: HoldTime = 90
@@ -80,8 +103,12 @@ class RouteReflectorSpec(Spec):
     """BFDProfile of its sessions."""
     add_paths: AddPaths | None = None
     """Several paths per prefix (RFC 7911)."""
+    add_path_limit: Annotated[WholeNumber, Field(ge=1, le=255)] | None = None
+    """Only so many of them are sent, the best first."""
     max_prefixes: PrefixLimit | None = None
     """It closes a session on which a client announces more."""
+    max_prefixes_restart: RestartTime = 300
+    """How long it stays closed; 0 until somebody resets it."""
     filters: Many[OneLine] = ()
     """BGPFilters of its sessions, in this order."""
     ownership: Ownership = "report"
@@ -90,6 +117,8 @@ class RouteReflectorSpec(Spec):
     def mistakes(self) -> Iterator[Mistake]:
         yield from keepalive_mistakes(self.hold_time, self.keepalive_time)
         yield from fabric_peer_mistakes(self.fabric_peers)
+        if self.add_path_limit is not None and self.add_paths not in ("send", "both"):
+            yield ("addPathLimit",), "needs addPaths: send or both, or there is nothing to limit"
         if len({":" in address for address in self.addresses}) < len(self.addresses):
             yield ("addresses", 1), "at most one address of each family"
         for index, name in enumerate(self.upstream):

@@ -74,12 +74,7 @@ class PeerFamily:
 
     def __len__(self) -> int:
         """How many prefixes (or paths) the peer announces, refused ones too."""
-        return len(self.adj.routes) + len(self.refused)
-
-    @property
-    def own_nlri(self) -> bool:
-        """Whether NLRI of this family are more than what tells routes apart."""
-        return self._route_key is not None
+        return len(self.adj) + len(self.refused)
 
     def announce(self, block: AttributeBlock, next_hop: bytes, keys: list[bytes]) -> None:
         """NLRI as they came, with path identifiers where `paths`."""

@@ -83,6 +83,10 @@ class Claims:
         """The owners' announcements of these have changed."""
         self._doubtful.update(place for place in ((family, key) for key in keys) if place in self.foreign)
 
+    def renamed(self) -> None:
+        """A client has another name now."""
+        self._doubtful.update(self.duplicates)
+
     def settle(self) -> None:
         """Finds out which prefixes have two announcers now. To be called when tables have changed."""
         doubtful, self._doubtful = self._doubtful, set()

@@ -1,9 +1,10 @@
 """After a restart of our own: how long nothing is told to anybody (RFC 4724, 4.1, the Selection_Deferral_Timer). Pure.
 
 Peers keep what we told them before, until our End-of-RIB. So that comes when everybody has said what it knows: every
-named peer is up, every peer that is up and can mark the end of its routes has done so, and nobody new came in for a
-moment (dynamic neighbours are in no list). One that has just restarted itself waits for us, so we do not wait for it.
-At the latest after `LONGEST`: who is not back by then is not waited for.
+named peer and every one that was up before is up, every peer that is up and can mark the end of its routes has done so,
+and nobody new came in for a moment (the list of those that were up may be some seconds old). One that has itself just
+restarted waits for us, so we do not wait for it. At the latest after `LONGEST`: who is not back by then is not waited
+for.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ QUIET = 3.0
 
 
 class Deferral:
-    """Asked whenever there is something to tell."""
+    """Asked whenever there is something to tell. `were_up` are addresses of those that had a session before."""
 
-    def __init__(self, restarting: bool) -> None:
+    def __init__(self, restarting: bool, were_up: Collection[bytes] = ()) -> None:
         self._active = restarting
+        self._were_up = frozenset(were_up)
         self._started: float | None = None
         self._last_up = -inf
 
@@ -45,6 +47,7 @@ class Deferral:
             bool(up)
             and now >= self._last_up + QUIET
             and all(address in up for address in named)
+            and self._were_up <= up.keys()
             and not any(peer.awaited and not _restarting(peer) for peer in up.values())
         )
 

@@ -12,7 +12,7 @@ they kept for us.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import inf
 from typing import NamedTuple
 
@@ -63,9 +63,16 @@ class Published(NamedTuple):
 
 
 class Engine:
-    """`log(event, **fields)` is told what people should know. `restarting`: see the head of this file."""
+    """`log(event, **fields)` is told what people should know. `restarting`, `were_up`: see deferral.py."""
 
-    def __init__(self, configuration: ReflectorConfiguration, log: Log, *, restarting: bool = False) -> None:
+    def __init__(
+        self,
+        configuration: ReflectorConfiguration,
+        log: Log,
+        *,
+        restarting: bool = False,
+        were_up: Collection[bytes] = (),
+    ) -> None:
         self.configuration = configuration
         self.peers: dict[bytes, PeerState] = {}
         self.tables: dict[Family, Table] = {}
@@ -75,7 +82,7 @@ class Engine:
         self.claims = Claims(Ownership(configuration.ownership, configuration.owners), self.tables, log)
         self._waiting: list[Callable[[], PeerState | None]] = []
         self._stale: set[PeerState] = set()
-        self._deferral = Deferral(restarting)
+        self._deferral = Deferral(restarting, were_up)
         self._own = frozenset(configuration.addresses)
 
     # What peers do.
@@ -199,10 +206,13 @@ class Engine:
 
     # Another configuration.
 
-    def configure(self, configuration: ReflectorConfiguration, peers: Mapping[bytes, Peer]) -> None:
+    def configure(
+        self, configuration: ReflectorConfiguration, peers: Mapping[bytes, Peer]
+    ) -> list[PrefixLimitExceeded]:
         """Takes filters, ownership and the like in place. `peers` are those that the server has, as they are now.
 
-        Those whose sessions have other settings are reset by their user, not here.
+        Those whose sessions have other settings are reset by their user, not here. So are those that announce more than
+        they may from now on: these are what is returned.
         """
         before, self.configuration = self.configuration, configuration
         self._own = frozenset(configuration.addresses)
@@ -210,6 +220,7 @@ class Engine:
         owners = (before.ownership, before.owners) != (configuration.ownership, configuration.owners)
         if owners:
             self.claims.start_again(Ownership(configuration.ownership, configuration.owners))
+        exceeded: list[PrefixLimitExceeded] = []
         for address, state in self.peers.items():
             old, state.config = state.config, peers.get(address, state.config)
             if not (ours or owners or old != state.config):
@@ -218,13 +229,32 @@ class Engine:
                 self._review(state, family, owners=owners)
             if state.up:
                 self._waiting.append(self._mover(state))
+            if state.source.name != state.config.name:
+                state.source.name = state.config.name
+                self.claims.renamed()
+            if old.policy.max_prefixes != state.config.policy.max_prefixes:
+                state.warned.clear()
+                exceeded += self._exceeded(state)
         if owners:
             self.claims.judged()
+        return exceeded
+
+    def _exceeded(self, state: PeerState) -> list[PrefixLimitExceeded]:
+        """Whether a peer that is up announces more than it may."""
+        limit = state.config.policy.max_prefixes
+        if limit is None or not state.up:
+            return []
+        try:
+            for one in state.families.values():
+                self._check_limit(state, one, limit)
+        except PrefixLimitExceeded as error:
+            return [error]
+        return []
 
     def _review(self, state: PeerState, family: Family, *, owners: bool = False) -> None:
         """Judges again what a peer said, if its terms are others now."""
         one, judge = state.families[family], self._judge(state, family)
-        moved = one.claim is not None and one.claim.owner != state.config.owner
+        moved = (one.claim.owner if one.claim is not None else "") != self._judged_as(state, family)
         if one.judge is judge and not owners and not moved:
             return
         if moved and one.claim is not None:
@@ -326,9 +356,13 @@ class Engine:
         return import_policy(import_terms_of(self.configuration, state.config, state.source.kind, state.asn, family))
 
     def _claim(self, state: PeerState, family: Family) -> Claim | None:
-        if state.source.kind != "client" or FAMILIES[family].opaque:
-            return None
-        return self.claims.claim(state.source, state.config.owner, family)
+        owner = self._judged_as(state, family)
+        return self.claims.claim(state.source, owner, family) if owner else None
+
+    def _judged_as(self, state: PeerState, family: Family) -> str:
+        """The owner that the peer has to be; empty where nothing is judged, as of who passes on routes of others."""
+        judged = state.source.kind == "client" and not FAMILIES[family].opaque and self.claims.ownership.mode != "off"
+        return state.config.owner if judged else ""
 
     def _check_limit(self, state: PeerState, one: PeerFamily, limit: int) -> None:
         count = len(one)

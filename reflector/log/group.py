@@ -14,8 +14,9 @@ from reflector.log.batch import Batch, Language, encode_exchange, encode_news, e
 from reflector.log.outbox import Cursor, Outbox
 from reflector.log.route_log import RING_BYTES, RouteLog, Touched
 from reflector.log.shape import News, Nlri, Slot
-from reflector.rib.route import Key, Route, Source
-from reflector.rib.table import Paths, Table
+from reflector.rib.changes import Changes
+from reflector.rib.route import Route, Source
+from reflector.rib.table import Table
 
 
 class UpdateGroup:
@@ -34,7 +35,7 @@ class UpdateGroup:
     def join(self, outbox: Outbox, source: Source | None) -> Cursor:
         """A new member: it is told the whole table, then every batch behind it. Raises ValueError, see above."""
         cursor = Cursor(self._log, source)
-        self._begin(outbox, cursor)
+        self._begin(outbox, cursor, exact=False)
         self._members.add(cursor)
         outbox.cursors.append(cursor)
         return cursor
@@ -43,21 +44,25 @@ class UpdateGroup:
         self._members.discard(cursor)
 
     def tell_again(self, outbox: Outbox, cursor: Cursor) -> bool:
-        """The whole table once more, behind what the member was still to be told; False when it is behind."""
+        """The whole table once more, behind what the member was still to be told; False when it is behind.
+
+        Who asks for that forwards traffic by what it has, and must not be led through what was true a while ago.
+        """
         self._check_published()
         if not outbox.pull(cursor):
             return False
-        self._begin(outbox, cursor)
+        self._begin(outbox, cursor, exact=True)
         return True
 
-    def publish(self, changes: Mapping[Key, Paths]) -> bool:
+    def publish(self, changes: Changes) -> bool:
         """Puts what changed (`Table.take_changes`) into the log; whether there was anything to tell."""
         shape = self.language.shape
         news = shape.news(self._table, changes)
         batch = encode_news(news, self.language)
         if batch is None:
             return False
-        self._log.append(batch, list(changes) if shape.plain else self._touched(changes))
+        touched = changes.prefixes() if shape.plain else self._touched(changes)
+        self._log.append(batch, touched, grows=not changes.before)
         return True
 
     def catch_up(self, outbox: Outbox, cursor: Cursor) -> None:
@@ -83,15 +88,15 @@ class UpdateGroup:
         outbox.cursors.append(moved)
         return moved
 
-    def _begin(self, outbox: Outbox, cursor: Cursor) -> None:
+    def _begin(self, outbox: Outbox, cursor: Cursor, *, exact: bool) -> None:
         self._check_published()
-        number, batch = self._log.snapshot or self._log.keep_snapshot(self._whole())
+        number, batch = self._log.snapshot(exact=exact) or self._log.keep_snapshot(self._whole())
         outbox.begin(cursor, number, batch)
 
     def _slowest(self) -> int:
         return min((cursor.position for cursor in self._members), default=self._log.end)
 
-    def _touched(self, changes: Mapping[Key, Paths]) -> Touched:
+    def _touched(self, changes: Changes) -> Touched:
         nlri = self.language.shape.nlri
         found: dict[Slot, Nlri] = {}
         for slot, before, now in self.language.shape.changes(self._table, changes):

@@ -41,10 +41,12 @@ class RouteLog:
         self._left: dict[Slot, tuple[int, Nlri]] = {}
         self._snapshot: tuple[int, Batch | None] | None = None
         self._since_snapshot = 0
+        self._only_grown = True
 
-    def append(self, batch: Batch, touched: Touched) -> None:
-        """A batch, and the slots that are in it."""
+    def append(self, batch: Batch, touched: Touched, *, grows: bool = False) -> None:
+        """A batch, and the slots that are in it. `grows`: all of them are new."""
         self.last = batch
+        self._only_grown &= grows
         self._ring.append((batch, touched))
         self.end += 1
         self._size += _cost(batch)
@@ -89,10 +91,12 @@ class RouteLog:
         for slot in old:
             del self._left[slot]
 
-    @property
-    def snapshot(self) -> tuple[int, Batch | None] | None:
-        """(number of the first batch that is not in it, the whole table) while it is worth using; else None."""
-        if self._snapshot is None or self._snapshot[0] < self.start:
+    def snapshot(self, *, exact: bool) -> tuple[int, Batch | None] | None:
+        """(number of the first batch that is not in it, the whole table) while it is worth using; else None.
+
+        `exact`: with the batches behind it, it says nothing that was true once and is not any more.
+        """
+        if self._snapshot is None or self._snapshot[0] < self.start or (exact and not self._only_grown):
             return None
         batch = self._snapshot[1]
         if self._since_snapshot > max(_SHORT_LOG, batch.size if batch else 0):
@@ -103,6 +107,7 @@ class RouteLog:
         """The table as it is after the last batch."""
         self._snapshot = (self.end, batch)
         self._since_snapshot = 0
+        self._only_grown = True
         return self._snapshot
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
+from reflector.rib.changes import Changes, Paths
 from reflector.rib.route import Key, Route
-from reflector.rib.table import Paths, Table, all_of, best_of
+from reflector.rib.table import Table, all_of, best_of
 
 Slot = bytes
 Nlri = bytes
@@ -28,10 +30,10 @@ class Shape(Protocol):
 
     plain: bool
 
-    def changes(self, table: Table, changed: Mapping[Key, Paths]) -> Iterator[Change]:
+    def changes(self, table: Table, changed: Changes) -> Iterator[Change]:
         """What changed in the table (`Table.take_changes`), slot by slot; also what did not change in the end."""
 
-    def news(self, table: Table, changed: Mapping[Key, Paths]) -> News:
+    def news(self, table: Table, changed: Changes) -> News:
         """The same, sorted."""
 
     def whole(self, table: Table) -> Iterator[Change]:
@@ -63,22 +65,28 @@ class BestPath:
     def __init__(self, *, own_nlri: bool = False) -> None:
         self.plain = not own_nlri
 
-    def changes(self, table: Table, changed: Mapping[Key, Paths]) -> Iterator[Change]:
+    def changes(self, table: Table, changed: Changes) -> Iterator[Change]:
         get = table.paths.get
         for key, before in changed.items():
             yield key, best_of(before), best_of(get(key))
 
-    def news(self, table: Table, changed: Mapping[Key, Paths]) -> News:
-        """One loop without calls: this is most of what it costs to publish a large table."""
+    def news(self, table: Table, changed: Changes) -> News:
+        """What came together is looked at together: this is most of what it costs to publish a large table."""
         get = table.paths.get
         fresh: defaultdict[Route, list[Slot]] = defaultdict(list)
         gone: defaultdict[Route, list[Slot]] = defaultdict(list)
         moved: list[Change] = []
-        for key, before in changed.items():
+        for said, keys in changed.fresh:
+            if changed.untouched:
+                fresh[said].extend(keys)
+                continue
+            for paths, some in groupby(keys, get):
+                route = best_of(paths)
+                if route is not None:
+                    fresh[route].extend(some)
+        for key, before in changed.before.items():
             now = get(key)
-            if before is None and now.__class__ is Route:
-                fresh[now].append(key)
-            elif now is None and before.__class__ is Route:
+            if now is None and before.__class__ is Route:
                 gone[before].append(key)
             else:
                 moved.append((key, best_of(before), best_of(now)))
@@ -114,13 +122,13 @@ class SeveralPaths:
     def _told(self, paths: Paths) -> dict[bytes, Route]:
         return {route.sent_path_id: route for route in all_of(paths)[: self._limit]}
 
-    def changes(self, table: Table, changed: Mapping[Key, Paths]) -> Iterator[Change]:
+    def changes(self, table: Table, changed: Changes) -> Iterator[Change]:
         for key, paths in changed.items():
             before, now = self._told(paths), self._told(table.paths.get(key))
             for number in {**before, **now}:
                 yield number + key, before.get(number), now.get(number)
 
-    def news(self, table: Table, changed: Mapping[Key, Paths]) -> News:
+    def news(self, table: Table, changed: Changes) -> News:
         return News({}, {}, self.changes(table, changed))
 
     def whole(self, table: Table) -> Iterator[Change]:

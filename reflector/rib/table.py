@@ -7,12 +7,13 @@ made, so that a batch knows whom to tell what.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
+from reflector.rib.changes import Changes, Paths, Run
 from reflector.rib.route import Key, Route, Source
 from reflector.rib.selection import ranked
 
-Paths = Route | tuple[Route, ...] | None
 #: Of an Adj-RIB-In: the prefix, or the path identifier it came with and then the prefix (RFC 7911).
 PathKey = bytes
 
@@ -30,16 +31,37 @@ def all_of(paths: Paths) -> tuple[Route, ...]:
 
 
 class AdjRibIn:
-    """What one source has announced of one family and what of it is in the table, by prefix (and path identifier)."""
+    """What one source has announced of one family and what of it is in the table, by prefix (and path identifier).
 
-    __slots__ = ("routes", "source")
+    Of a table that comes in, nearly all prefixes are never asked for again one by one. So they are kept as they came
+    until somebody wants `routes`.
+    """
+
+    __slots__ = ("_count", "_routes", "_runs", "source")
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.routes: dict[PathKey, Route] = {}
+        self._routes: dict[PathKey, Route] = {}
+        self._runs: list[Run] = []
+        self._count = 0
+
+    @property
+    def routes(self) -> dict[PathKey, Route]:
+        """May be changed."""
+        if self._runs:
+            for route, keys in self._runs:
+                self._routes.update(dict.fromkeys(keys, route))
+            self._runs.clear()
+            self._count = 0
+        return self._routes
+
+    def add(self, run: Run) -> None:
+        """Prefixes of which none was there."""
+        self._runs.append(run)
+        self._count += len(run[1])
 
     def __len__(self) -> int:
-        return len(self.routes)
+        return len(self._routes) + self._count
 
 
 class Table:
@@ -47,35 +69,49 @@ class Table:
 
     def __init__(self) -> None:
         self.paths: dict[Key, Route | tuple[Route, ...]] = {}
-        self.changed: dict[Key, Paths] = {}
+        self.changed = Changes()
 
-    def announce(self, adj: AdjRibIn, keys: Iterable[Key], route: Route) -> None:
-        """The source announces these prefixes with this route, in place of what it announced before."""
-        routes, paths, changed = adj.routes, self.paths, self.changed
-        for key in keys:
+    def announce(self, adj: AdjRibIn, keys: Sequence[Key], route: Route) -> None:
+        """The source announces these prefixes with this route, in place of what it announced before.
+
+        The list is kept, and must not change any more.
+        """
+        paths, before = self.paths, self.changed.before
+        count = len(paths)
+        # One look-up for each, and none of it in Python. What was there stays as it was, and is looked at below.
+        found = list(map(paths.setdefault, keys, repeat(route)))
+        if len(paths) == count + len(keys) and not before:
+            run = (route, keys)
+            adj.add(run)
+            self.changed.add(run)
+            return
+        routes = adj.routes
+        for key, known in zip(keys, found, strict=True):
             old = routes.get(key)
             if old is route:
                 continue
             routes[key] = route
-            known = paths.get(key)
-            if known is None or known is old:
-                if key not in changed:
-                    changed[key] = known
+            if known is route:
+                if key not in before:
+                    self.changed.add((route, (key,)))
+            elif known is old:
+                if key not in before:
+                    before[key] = known
                 paths[key] = route
             else:
                 self._replace(key, known, old, route)
 
     def withdraw(self, adj: AdjRibIn, keys: Iterable[Key]) -> None:
         """The source withdraws these prefixes; those that it never announced are passed over."""
-        routes, paths, changed = adj.routes, self.paths, self.changed
+        routes, paths, before = adj.routes, self.paths, self.changed.before
         for key in keys:
             old = routes.pop(key, None)
             if old is None:
                 continue
             known = paths[key]
             if known is old:
-                if key not in changed:
-                    changed[key] = known
+                if key not in before:
+                    before[key] = known
                 del paths[key]
             else:
                 self._replace(key, known, old, None)
@@ -93,9 +129,10 @@ class Table:
         if old is not None:
             self._replace(key, self.paths[key], old, None)
 
-    def take_changes(self) -> dict[Key, Paths]:
-        """What changed since the last call: prefix to what it was then."""
-        taken, self.changed = self.changed, {}
+    def take_changes(self) -> Changes:
+        """What changed since the last call."""
+        taken, self.changed = self.changed, Changes()
+        taken.settle()
         return taken
 
     def _replace(self, key: Key, known: Paths, old: Route | None, new: Route | None) -> None:
@@ -106,7 +143,7 @@ class Table:
         order = ranked(after)
         if order == before:
             return
-        self.changed.setdefault(key, known)
+        self.changed.before.setdefault(key, known)
         if len(order) == 1:
             self.paths[key] = order[0]
         elif order:

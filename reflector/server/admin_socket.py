@@ -41,9 +41,12 @@ def default_socket(name: str) -> Path:
     return FOLDER / f"{name}.sock"
 
 
-async def serve_admin(server: ReflectorServer, path: Path) -> None:
-    """Answers on the socket until it is cancelled, and removes it then. Raises TcpError when it cannot be made."""
-    listening = listen(path)
+async def serve_admin(server: ReflectorServer, path: Path, listening: socket.socket | None = None) -> None:
+    """Answers on the socket until it is cancelled, and removes it then. Raises TcpError when it cannot be made.
+
+    `listening` is what `listen` made for this path, if that was done already.
+    """
+    listening = listening or listen(path)
     place = _identity(path)
     admin = _Admin(server)
     try:
@@ -72,12 +75,27 @@ def listen(path: Path) -> socket.socket:
         made.listen(CLIENTS)
     except OSError as error:
         made.close()
-        raise TcpError(f"admin socket {path}: {explain(error)}") from None
+        raise TcpError(f"admin socket {path}: {_words(error)}") from None
     except TcpError:
         made.close()
         raise
     made.setblocking(False)
     return made
+
+
+def _words(error: OSError) -> str:
+    """Of a file, not of a port."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{os.strerror(error.errno).lower()} (choose a folder where it may write, as --admin-socket)"
+    return explain(error)
+
+
+def discard(path: Path, listening: socket.socket) -> None:
+    """Closes what `listen` made, and removes its file."""
+    with suppress(OSError):
+        place = _identity(path)
+        listening.close()
+        _remove(path, place)
 
 
 def _remove_stale(path: Path) -> None:

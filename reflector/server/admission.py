@@ -2,7 +2,8 @@
 
 A neighbour of the plan comes in by its address, everybody else by the longest range that the address is in. A
 connection that may come in gets a number, its *ticket*: with it the caller says later that the session is up
-(`established`) and that the connection is gone (`released`). What we dial ourselves is no matter of admission.
+(`established`) and that the connection is gone (`released`). What we dial ourselves is let in by nobody; room is kept
+for it.
 
 What is limited, and why so:
 
@@ -20,8 +21,8 @@ Half an OPEN and then silence keeps nobody out.
 while it restarts keeps its place as well (`hold`), or whoever has many addresses would fill the table by coming and
 going.
 
-*Of all*: what the process may have open (file_limit.py). Dynamic neighbours leave room for the named ones: two
-connections each, but half of all at most.
+*Of all*: what the process may have open (file_limit.py), less a connection for each neighbour that we dial, but half at
+most. Dynamic neighbours leave room for the named ones: two connections each, but half of the rest at most.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ RefusalCode = Literal["no-such-neighbour", "too-many", "too-often", "range-full"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`connections` may be in, in all, and `per_address` from one address.
+    """`connections` there may be in all, those that we dial among them, and `per_address` from one address.
 
     It may come `burst` times at once, then each `interval` seconds. `waiting` is how many dynamic neighbours may be
     without a session; after `patience` seconds one may give way.
@@ -115,10 +116,15 @@ class Admission:
         self._rate = ConnectRate(limits.burst, limits.interval)
         self._dynamic = 0
         self._last_ticket = 0
+        self._room = limits.connections
 
-    def configure(self, peers: Collection[Address], ranges: Iterable[PeerRange]) -> None:
-        """Takes the whole desired set. Who is in stays in, beyond a limit too, until the caller releases it."""
+    def configure(self, peers: Collection[Address], ranges: Iterable[PeerRange], dialed: int = 0) -> None:
+        """Takes the whole desired set. Who is in stays in, beyond a limit too, until the caller releases it.
+
+        `dialed` is how many neighbours we dial.
+        """
         self._peers = frozenset(peers)
+        self._room = self.limits.connections - min(dialed, self.limits.connections // 2)
         self._ranges = {entry.prefix: entry for entry in ranges}
         for size in self._lengths:
             lengths = {prefix[0] for prefix in self._ranges if len(prefix) == size + 1}
@@ -207,7 +213,7 @@ class Admission:
 
     def _make_room(self, prefix: Prefix | None, source: _Source | None, now: float) -> _Source | Refused | None:
         """Who has to go out for one more connection, if anybody."""
-        full = len(self._by_ticket) >= self.limits.connections
+        full = len(self._by_ticket) >= self._room
         if prefix is None:
             return self._no_room() if full else None
         places, limit = self._places[prefix], self._ranges[prefix].limit
@@ -221,7 +227,7 @@ class Admission:
 
     def _for_ranges(self) -> int:
         """How many connections dynamic neighbours may have."""
-        return self.limits.connections - min(_PER_NAMED * len(self._peers), self.limits.connections // 2)
+        return self._room - min(_PER_NAMED * len(self._peers), self._room // 2)
 
     def _longest_waiting(self, waiting: dict[Address, _Source], now: float) -> _Source | None:
         first = next(iter(waiting.values()), None)

@@ -151,7 +151,7 @@ class Connection:
         views = self.outbox.views()
         try:
             if views:
-                self.socket.sendmsg(views)
+                self.socket.sendmsg(views, (), socket.MSG_MORE)  # the end of the stream goes with it in one segment
                 self.socket.shutdown(socket.SHUT_WR)
                 _Lingering(self._loop, self.socket)
                 return

@@ -23,6 +23,9 @@ from peering.session import SecretKeyRef
 Form = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 
+#: What somebody has to look at, though nobody said so when it was told.
+WARNINGS = frozenset({"foreign-block", "duplicate-announcer", "prefix-limit", "prefix-limit-near"})
+
 _SECRET = re.compile(r"password|secret", re.IGNORECASE)
 _HIDDEN = "***"
 #: What needs no quotes in a line of text.
@@ -38,9 +41,13 @@ class EventLog:
         self._write = _AS[form]
         self._clock = clock
 
-    def __call__(self, event: str, *, level: Level = "info", **fields: Any) -> None:
-        """One line. Fields are what JSON has, and what is turned into it: addresses, tuples, sets, dataclasses."""
-        line = self._write(_time(self._clock()), level, event, {k: _safe(k, v) for k, v in fields.items()})
+    def __call__(self, event: str, *, level: Level | None = None, **fields: Any) -> None:
+        """One line; without a level a warning if the event is one of `WARNINGS`.
+
+        Fields are what JSON has, and what is turned into it: addresses, tuples, sets, dataclasses.
+        """
+        grade = level or ("warning" if event in WARNINGS else "info")
+        line = self._write(_time(self._clock()), grade, event, {k: _safe(k, v) for k, v in fields.items()})
         with suppress(OSError, ValueError):  # ValueError: the stream is closed
             self._stream.write(line + "\n")
             self._stream.flush()

@@ -164,10 +164,12 @@ def _interface(index: int) -> str:
 
 
 def prepare_accepted(accepted: socket.socket, transport: Transport) -> None:
-    """Sets what depends on the peer: the TTL we send with, and the least that we take. Raises TcpError."""
+    """Sets what depends on the peer: the TTL we send with, and the least that we take. Raises TcpError.
+
+    Also on a connection that is there already, when that changes.
+    """
     try:
-        if transport.ttl_security is None:
-            tcp_options.set_ttl(accepted, transport.multihop)
+        tcp_options.set_ttl(accepted, transport.multihop if transport.ttl_security is None else MAX_TTL)
         tcp_options.set_minimum_ttl(accepted, minimum_ttl(transport))
     except OSError as error:
         raise TcpError(f"setting the TTL: {explain(error)}") from None

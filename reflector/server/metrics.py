@@ -53,7 +53,7 @@ class Totals:
         if state is None:
             return
         for family, one in state.families.items():
-            self.paths[str(family), "accepted"] += len(one.adj.routes)
+            self.paths[str(family), "accepted"] += len(one.adj)
             self.paths[str(family), "refused"] += len(one.refused)
             self.paths[str(family), "stale"] += len(one.stale)
         self.conditions["prefix-limit-near"] += len(state.warned)

@@ -6,6 +6,7 @@ An answer is made in slices (turns.py) and sent in chunks, so that one that brea
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Generator
 
@@ -24,9 +25,14 @@ _LINGER = 1.0
 _CHUNK = 1 << 16
 
 
-async def serve_metrics(server: ReflectorServer, address: Address, port: int) -> None:
-    """Serves until it is cancelled. Raises TcpError when it cannot listen."""
-    listening = listen(address, port)
+async def serve_metrics(
+    server: ReflectorServer, address: Address, port: int, listening: socket.socket | None = None
+) -> None:
+    """Serves until it is cancelled. Raises TcpError when it cannot listen.
+
+    `listening` is what `listen` made for this place, if that was done already.
+    """
+    listening = listening or listen(address, port)
     metrics = _Metrics(server)
     try:
         serving = await asyncio.start_server(metrics.serve, sock=listening, limit=_LONGEST)
@@ -46,7 +52,9 @@ def listen(address: Address, port: int) -> socket.socket:
         made.listen(CLIENTS)
     except OSError as error:
         made.close()
-        raise TcpError(f"metrics on {format_address(address)} port {port}: {explain(error)}") from None
+        taken = error.errno == errno.EADDRINUSE
+        words = "the address and port are in use (choose another port, as --metrics)" if taken else explain(error)
+        raise TcpError(f"metrics on {format_address(address)} port {port}: {words}") from None
     made.setblocking(False)
     return made
 

@@ -89,7 +89,7 @@ def status_view(server: ReflectorServer, times: Times) -> Rows:
 def _add_up(state: PeerState, tables: dict[Family, Counter[str]], conditions: Counter[str]) -> None:
     for family, one in state.families.items():
         counts = tables.setdefault(family, Counter())
-        counts["accepted"] += len(one.adj.routes)
+        counts["accepted"] += len(one.adj)
         counts["refused"] += len(one.refused)
         counts["stale"] += len(one.stale)
     conditions["prefix-limit-near"] += len(state.warned)
@@ -157,7 +157,7 @@ def _families(state: PeerState) -> Json:
     return {
         str(family): {
             "received": len(one),
-            "accepted": len(one.adj.routes),
+            "accepted": len(one.adj),
             "refused": len(one.refused),
             "stale": len(one.stale),
         }

@@ -162,10 +162,11 @@ def vtysh(lab: Lab, node: str, command: str) -> str:
 
 
 def established(lab: Lab, node: str) -> int:
-    """Seconds of the one session's life; 0 while it is down."""
-    peers = json.loads(vtysh(lab, node, "show bgp ipv4 unicast summary json"))["peers"]
-    (peer,) = peers.values()
-    return int(peer["peerUptimeMsec"]) if peer["state"] == "Established" else 0
+    """Seconds of the one session's life; 0 while it is down, or FRR has not read its configuration yet."""
+    summary = json.loads(vtysh(lab, node, "show bgp ipv4 unicast summary json"))
+    for peer in summary.get("peers", {}).values():
+        return int(peer["peerUptimeMsec"]) if peer["state"] == "Established" else 0
+    return 0
 
 
 def has_route(lab: Lab, node: str) -> bool:

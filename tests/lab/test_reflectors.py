@@ -29,7 +29,9 @@ def reflector_lab() -> Iterator[RunningLab]:
 
 
 def reflector_pid(lab: RunningLab, name: str) -> int | None:
-    return next(iter(lab.pids(name, "underlay", "reflector")), None)
+    """The pid of the reflector itself: beside it runs the worker that compiles its plan."""
+    daemons = {daemon.name: daemon.pid for daemon in lab.fabric.lab.init(name).status()}
+    return daemons["reflector"]
 
 
 def up_since(lab: RunningLab, reflector: str) -> dict[tuple[str, str], str | None]:

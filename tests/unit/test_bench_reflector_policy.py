@@ -1,27 +1,24 @@
-"""The declaration of the runs with policy: it must let through all that rrbench announces, and nothing else."""
+"""The files of the runs with policy: they must let through all that rrbench announces, and nothing else."""
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
+import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast, get_args
+from typing import get_args
 
 import pytest
 
-from bench.reflector_policy import ATTACKERS, REFLECTOR, documents, write_store
+from bench.reflector_contenders import underlay, underlay_with_policy
+from bench.reflector_policy import METRICS_ADDRESS
 from bench.reflector_scenarios import SCENARIOS, Scenario
-from peering.compile import plan
-from peering.prefixes import pack_prefix
-from peering.problems import errors
-from peering.resource import Resource, parse_resource
-from peering.resources.bgp_filter import BGPFilterSpec
-from peering.resources.ipam import BlockAffinitySpec, IPAMBlockSpec
+from peering.prefixes import contains, format_address, pack_address, pack_prefix
 from peering.route_filter import Direction, Route, compile_filters
-from peering.session import Family, Session
-from peering.snapshot import Snapshot
-from peering.store.sqlite import SqliteStore
+from peering.session import Family
+from reflector.configuration import ReflectorConfiguration
+from underlay.reflector_options import Given
+from underlay.reflector_sources import desired_of
 
 SMALL = [
     Scenario("mesh", 7, 4, events=(1, 2, 1)),
@@ -34,10 +31,27 @@ SMALL = [
 each = pytest.mark.parametrize("scenario", SMALL, ids=lambda scenario: scenario.name)
 
 
-def resources(scenario: Scenario) -> list[Resource]:
-    found = [parse_resource(document) for document in documents(scenario)]
-    assert not [one for one in found if not isinstance(one, Resource)]
-    return cast(list[Resource], found)
+def configured(folder: Path, scenario: Scenario) -> ReflectorConfiguration:
+    """What the reflector makes of the options and files that it is started with; no problem, no warning."""
+    launch = underlay_with_policy(folder, scenario)
+    for name, text in launch.files.items():
+        (folder / name).write_text(text)
+    options = dict(zip(launch.argv[4::2], launch.argv[5::2], strict=True))
+    assert options.pop("--metrics") == launch.metrics == METRICS_ADDRESS
+    given = Given(
+        listen=[options["--listen"]],
+        asn=options["--as"],
+        router_id=options["--router-id"],
+        accept=[options["--accept"]],
+        owners=Path(options["--owners"]),
+        ownership="enforce" if options["--ownership"] == "enforce" else None,
+        filters=Path(options["--filters"]),
+        max_prefixes=options["--max-prefixes"],
+    )
+    desired, problems = desired_of(given)
+    assert problems == []
+    assert desired is not None
+    return desired.configuration
 
 
 def announced(scenario: Scenario) -> Iterator[tuple[int, str]]:
@@ -48,64 +62,52 @@ def announced(scenario: Scenario) -> Iterator[tuple[int, str]]:
         yield client, f"{base + 64 * k}/{122 if scenario.ipv6 else 26}"
 
 
-def sessions(scenario: Scenario) -> dict[str, Session]:
-    """By the client's address."""
-    compiled = plan(Snapshot(resources(scenario)))
-    assert not errors(compiled.problems)
-    return {session.peer_address: session for session in compiled.reflectors[REFLECTOR].sessions}
-
-
 @each
-def test_every_client_and_late_joiner_is_a_neighbour_by_name(scenario: Scenario) -> None:
-    found = sessions(scenario)
+def test_every_client_and_late_joiner_comes_in_and_may_say_what_it_says(tmp_path: Path, scenario: Scenario) -> None:
+    (one,) = configured(tmp_path, scenario).ranges
     first = ipaddress.ip_address("fd00:c8::1:1" if scenario.ipv6 else "10.201.0.1")
     for client in range(scenario.clients + scenario.joiners):
-        session = found.pop(str(first + client))
-        assert session.peer == f"node/node-{client}"
-        assert (session.rr_client, session.peer_asn, session.passive) == (True, 64512, True)
-        assert session.families == (("ipv6-unicast",) if scenario.ipv6 else ("ipv4-unicast",))
-        assert session.import_filters == session.export_filters == ("clients",)
-        assert session.max_prefixes is not None
-        assert scenario.prefixes <= session.max_prefixes
-    assert len(found) == (ATTACKERS if scenario.attacks else 0)
+        assert contains(one.prefix, pack_prefix(str(first + client)))
+    assert one.policy.max_prefixes is not None
+    assert scenario.prefixes <= one.policy.max_prefixes
 
 
-def test_the_limit_that_attackers_meet_is_that_of_the_requirement() -> None:
-    assert {session.max_prefixes for session in sessions(SCENARIOS["attacks"]).values()} == {100}
+def test_the_limit_that_attackers_meet_is_that_of_the_requirement(tmp_path: Path) -> None:
+    (one,) = configured(tmp_path, SCENARIOS["attacks"]).ranges
+    assert one.policy.max_prefixes == 100
+    assert contains(one.prefix, bytes((32,)) + pack_address("10.202.0.1"))
 
 
 @each
-def test_ownership_is_enforced_and_every_prefix_has_one_owner_who_announces_it(scenario: Scenario) -> None:
-    all_of_them = resources(scenario)
-    assert plan(Snapshot(all_of_them)).reflectors[REFLECTOR].ownership == "enforce"
-    owned: dict[str, str] = {}
-    for one in all_of_them:
-        if isinstance(one.spec, BlockAffinitySpec):
-            assert one.spec.state == "confirmed"
-            assert one.spec.cidr not in owned
-            owned[one.spec.cidr] = one.spec.node
-    blocks = {one.spec.cidr: one.spec.affinity for one in all_of_them if isinstance(one.spec, IPAMBlockSpec)}
-    assert blocks == {cidr: f"host:{node}" for cidr, node in owned.items()}
-    lengths = {int(cidr.partition("/")[2]) for cidr in owned}
+def test_ownership_is_enforced_and_every_prefix_has_one_owner_who_announces_it(
+    tmp_path: Path, scenario: Scenario
+) -> None:
+    configuration = configured(tmp_path, scenario)
+    assert configuration.ownership == "enforce"
+    owned = configuration.owners.by_prefix
+    lengths = {prefix[0] for prefix in owned}
+    first = ipaddress.ip_address("fd00:c8::1:1" if scenario.ipv6 else "10.201.0.1")
     for client, prefix in announced(scenario):
-        around = {str(ipaddress.ip_network(prefix).supernet(new_prefix=length)) for length in lengths}
-        assert {owned[cidr] for cidr in around if cidr in owned} == {f"node-{client}"}
+        around = {pack_prefix(str(ipaddress.ip_network(prefix).supernet(new_prefix=length))) for length in lengths}
+        address = format_address(pack_address(str(first + client)))
+        assert {owned[one] for one in around if one in owned} == {frozenset({address})}
 
 
 @each
-def test_in_a_mesh_blocks_are_announced_as_they_are(scenario: Scenario) -> None:
-    blocks = {one.spec.cidr for one in resources(scenario) if isinstance(one.spec, BlockAffinitySpec)}
-    assert ({prefix for _, prefix in announced(scenario)} == blocks) is not scenario.table
+def test_in_a_mesh_blocks_are_announced_as_they_are(tmp_path: Path, scenario: Scenario) -> None:
+    owned = set(configured(tmp_path, scenario).owners.by_prefix)
+    assert ({pack_prefix(prefix) for _, prefix in announced(scenario)} == owned) is not scenario.table
 
 
 @each
-def test_the_filters_pass_what_is_announced_and_nothing_else(scenario: Scenario) -> None:
-    (rules,) = [one for one in resources(scenario) if isinstance(one.spec, BGPFilterSpec)]
+def test_the_filters_pass_what_is_announced_and_nothing_else(tmp_path: Path, scenario: Scenario) -> None:
+    (one,) = configured(tmp_path, scenario).ranges
     family: Family = "ipv6-unicast" if scenario.ipv6 else "ipv4-unicast"
     default = "::/0" if scenario.ipv6 else "0.0.0.0/0"
     strange = ["2001:db8::/32", "fd10::/128"] if scenario.ipv6 else ["198.18.0.7/32", "16.0.0.0/32"]
+    filters = {"import": one.policy.import_filters, "export": one.policy.export_filters}
     for direction in get_args(Direction):
-        judge = compile_filters(((rules.name, cast(BGPFilterSpec, rules.spec)),), direction, family, "ibgp")
+        judge = compile_filters(filters[direction], direction, family, "ibgp")
         for _, prefix in announced(scenario):
             route = Route(pack_prefix(prefix), communities=((65000, 7),))
             verdict = judge.decide(route)
@@ -118,16 +120,8 @@ def test_the_filters_pass_what_is_announced_and_nothing_else(scenario: Scenario)
             assert not verdict.accepted
 
 
-def test_the_store_has_all_of_it(tmp_path: Path) -> None:
-    scenario = SMALL[0]
-    write_store(tmp_path / "store.db", scenario)
-
-    async def names() -> set[tuple[str, str]]:
-        store = SqliteStore(tmp_path / "store.db")
-        try:
-            stored, _ = await store.snapshot({document["kind"] for document in documents(scenario)})
-        finally:
-            await store.close()
-        return {(one.kind, one.name) for one in stored}
-
-    assert asyncio.run(names()) == {(d["kind"], d["metadata"]["name"]) for d in documents(scenario)}
+def test_it_is_ours_with_more_options(tmp_path: Path) -> None:
+    """So that the two are compared in nothing else."""
+    plain, policy = underlay(tmp_path, SMALL[0]), underlay_with_policy(tmp_path, SMALL[0])
+    assert policy.argv[: len(plain.argv)] == plain.argv
+    assert json.loads(policy.files["filters.yaml"])["kind"] == "BGPFilter"

@@ -112,7 +112,7 @@ def test_the_session_has_the_documented_json_fields() -> None:
         "name localAddress localASN peerAddress peerPort peerASN type peer source passive password ttlSecurity "
         "multihop holdTime keepaliveTime gracefulRestartTime longLivedStaleTime bfd rrClient clusterID nextHop "
         "allowASIn asOverride addPaths families importFilters exportFilters maxPrefixes reachableBy "
-        "connectRetry interface"
+        "connectRetry interface prepend addPathLimit"
     )
     assert sorted(session) == sorted(documented.split(" "))
 

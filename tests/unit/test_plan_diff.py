@@ -53,6 +53,8 @@ CHANGES: dict[str, tuple[Any, str, bool]] = {
     "next_hop": ("self", "next hop auto -> self", False),
     "allow_as_in": (1, "allow as in None -> 1", False),
     "as_override": (True, "as override False -> True", False),
+    "prepend": (2, "prepend 0 -> 2", False),
+    "add_path_limit": (3, "add path limit None -> 3", False),
     "add_paths": ("both", "add paths None -> both", True),
     "families": (("ipv4-unicast", "ipv6-unicast"), "families ipv4-unicast -> ipv4-unicast,ipv6-unicast", True),
     "import_filters": (("f",), "import filters  -> f", False),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from peering.resource import Resource
@@ -153,6 +153,57 @@ def test_a_fabric_peer_that_is_a_switch_of_ours_gets_its_end() -> None:
     (far,) = plan.switches["tor"].sessions
     assert (far.peer, far.peer_address, far.local_asn, far.peer_asn) == ("reflector/rr-1", "192.0.2.101", 65001, 64512)
     assert [r.cidr for r in plan.switches["tor"].accept] == ["10.244.0.0/16"], "a reflector passes on all blocks"
+
+
+def test_a_fabric_peer_is_spoken_to_as_it_says() -> None:
+    peer = {
+        "name": "border",
+        "address": "192.0.2.9",
+        "asNumber": 65001,
+        "password": {"secretKeyRef": {"name": "bgp", "key": "border"}},
+        "ttlSecurity": 1,
+        "nextHopMode": "Self",
+        "numAllowedLocalASNumbers": 2,
+        "asOverride": True,
+        "prepend": 3,
+        "maxPrefixes": 50,
+    }
+    plain = {name: peer[name] for name in ("name", "address", "asNumber")}
+    (one,) = compiled(reflector("rr-1", 101, fabricPeers=[peer])).reflectors["rr-1"].sessions
+    (other,) = compiled(reflector("rr-1", 101, fabricPeers=[plain])).reflectors["rr-1"].sessions
+    assert one == replace(
+        other,
+        password=SecretKeyRef("bgp", "border"),
+        ttl_security=1,
+        multihop=None,
+        next_hop="self",
+        allow_as_in=2,
+        as_override=True,
+        prepend=3,
+        max_prefixes=50,
+    )
+
+
+def test_what_is_only_for_another_as_is_told_of() -> None:
+    peer = {"name": "core", "address": "192.0.2.9", "asNumber": 64512, "asOverride": True, "prepend": 1}
+    found = [p for p in compiled(reflector("rr-1", 101, fabricPeers=[peer])).problems if p.code == "ignored-field"]
+    assert [p.path for p in found] == ["spec.fabricPeers[0].asOverride", "spec.fabricPeers[0].prepend"]
+
+
+def test_how_many_paths_are_sent_and_how_long_a_session_stays_closed() -> None:
+    one = compiled(A, reflector("rr-1", 101, addPaths="send", addPathLimit=3, maxPrefixesRestart="60s"))
+    (client,) = one.reflectors["rr-1"].sessions
+    (node,) = one.speakers["a"].sessions
+    assert (client.add_paths, client.add_path_limit, node.add_path_limit) == ("send", 3, None)
+    assert one.reflectors["rr-1"].max_prefixes_restart == 60
+
+
+def test_of_two_reflectors_each_sends_as_many_paths_as_it_says() -> None:
+    upper = reflector("top", 101, addPaths="send", addPathLimit=3)
+    plan = compiled(upper, reflector("left", 102, upstream=["top"]))
+    (sends,), (receives,) = plan.reflectors["top"].sessions, plan.reflectors["left"].sessions
+    assert (sends.add_paths, sends.add_path_limit) == ("send", 3)
+    assert (receives.add_paths, receives.add_path_limit) == ("receive", None)
 
 
 def test_a_node_on_whose_address_the_reflector_stands_does_not_peer_with_itself() -> None:

@@ -13,26 +13,31 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+import urllib.request
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from peering.prefixes import pack_address, pack_prefix
+from peering.prefixes import Address, format_prefix, pack_address, pack_prefix
 from peering.problems import Problem
 from peering.session import SecretKeyRef
-from reflector.configuration import Owners, PeerRange, ReflectorConfiguration, Transport
+from reflector.configuration import Owners, PeerPolicy, PeerRange, ReflectorConfiguration, Transport
 from reflector.desired import Desired
+from reflector.engine.text import key_of
 from reflector.plan_follower import NothingToRun
 from reflector.restart_marker import RestartMarker
 from reflector.server.tcp_options import TcpError
 from reflector.session.settings import SessionSettings
 from reflector.standalone import NAME, PASSWORD
-from reflector.wire.framing import KEEPALIVE, NOTIFICATION, OPEN, Framer
+from reflector.wire.families import IPV4_UNICAST
+from reflector.wire.framing import KEEPALIVE, NOTIFICATION, OPEN, UPDATE, Framer
+from reflector.wire.packing import encode_updates
 from tests.unit.command_line import run_underlay
 from tests.unit.declarations import NO_MESH, declare
+from tests.unit.reflector.policy_samples import block
 from tests.unit.reflector.session_cases import KEEPALIVE_MESSAGE, plain_open
 from tests.unit.shell import Shell
 from underlay.output import Refused
@@ -42,6 +47,7 @@ from underlay.reflector_sources import OptionsSource, Source, StoreSource, Tell,
 
 GOLDEN = Path(__file__).parent / "golden" / "reflecting"
 OWNERS = Path(__file__).parent / "golden" / "owners"
+FILTERS = Path(__file__).parent / "golden" / "filters"
 GOOD = ("--listen", "127.0.0.1:1790", "--as", "64512", "--router-id", "10.0.0.1", "--accept", "10.0.0.0/8")
 
 
@@ -85,6 +91,11 @@ BAD: dict[str, tuple[str, ...]] = {
     "hold-time-too-long": with_options(hold_time="65536"),
     "ownership-without-owners": with_options(ownership="enforce"),
     "metrics-without-port": with_options(metrics="127.0.0.1"),
+    "max-prefixes-in-words": with_options(max_prefixes="many"),
+    "max-prefixes-zero": with_options(max_prefixes="0"),
+    "max-prefixes-too-many": with_options(max_prefixes="4294967296"),
+    "filters-on-standard-input": with_options(filters="-"),
+    "filters-gone": with_options(filters="gone.yaml"),
     "socket-path-too-long": with_options(admin_socket="/" + "x" * 107),
 }
 
@@ -108,6 +119,15 @@ def test_bad_owners(file: Path, equals_golden: Callable[[Path, str], None], monk
     equals_golden(file.with_suffix(".txt"), result.stderr)
     assert (result.exit_code, result.stdout) == (1, "")
     assert all(line.startswith(f"error: {file.name}") for line in result.stderr.splitlines())
+
+
+@pytest.mark.parametrize("file", sorted(FILTERS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_bad_filters(file: Path, equals_golden: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(FILTERS)
+    result = run_underlay("reflector", *GOOD, "--filters", file.name)
+    equals_golden(file.with_suffix(".txt"), result.stderr)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert all(line.startswith(("error: ", "warning: ")) for line in result.stderr.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -141,6 +161,7 @@ def test_bad_password_files(tmp_path: Path, content: bytes | None, said: str, fo
         (GOOD[:-2], "--accept: missing (without --accept nobody can come in: give the prefixes of the clients)"),
         ((*GOOD[:2], *GOOD[4:]), "--as: missing"),
         ((*GOOD, "--store", "sqlite:x"), "--store: goes with --name"),
+        (("--name", "rr-1", "--filters", "x", "--max-prefixes", "1"), "--filters, --max-prefixes: with --name it is"),
         ((*GOOD, "--ownership", "maybe"), "--ownership"),
         ((*GOOD, "--log", "xml"), "--log"),
         ((*GOOD, "--password", "hunter2"), "--password"),
@@ -165,8 +186,8 @@ def given(*arguments: str, **fields: Any) -> Given:
 
 
 def desired(**fields: Any) -> Desired:
-    found = desired_of(given(**fields))
-    assert isinstance(found, Desired), found
+    found, problems = desired_of(given(**fields))
+    assert found is not None, problems
     return found
 
 
@@ -211,6 +232,7 @@ def test_every_option_has_its_effect(tmp_path: Path) -> None:
         cluster_id="1.2.3.4",
         accept=["10.0.0.0/8", "fd00::/8", "192.0.2.1"],
         hold_time="30",
+        max_prefixes="4294967295",
         owners=owners,
         password_file=password,
     )
@@ -219,6 +241,7 @@ def test_every_option_has_its_effect(tmp_path: Path) -> None:
     assert (one.asn, one.cluster_id) == (4200000000, bytes((1, 2, 3, 4)))
     assert [r.prefix for r in one.ranges] == [pack_prefix(p) for p in ("10.0.0.0/8", "fd00::/8", "192.0.2.1/32")]
     assert {r.session.hold_time for r in one.ranges} == {30}
+    assert {r.policy for r in one.ranges} == {PeerPolicy(max_prefixes=4294967295)}
     assert {r.session.peer_asn for r in one.ranges} == {4200000000}
     assert {r.transport.password for r in one.ranges} == {PASSWORD}
     assert found.passwords == {PASSWORD: b" pass word "}
@@ -240,7 +263,9 @@ class Server:
     passwords: Mapping[SecretKeyRef, bytes]
     log: Callable[..., None]
     restarting: bool = False
+    were_up: Collection[Address] = ()
     fails: Exception | None = None
+    peers: set[Address] = field(default_factory=lambda: {bytes((10, 0, 0, 7)), bytes(15) + b"\7"})
     stops: list[tuple[bool, str]] = field(default_factory=list)
     configured: list[ReflectorConfiguration] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -258,7 +283,11 @@ class Server:
 
     def stop(self, *, graceful: bool = False, reason: str = "") -> None:
         self.stops.append((graceful, reason))
+        self.peers = set()
         self.ended.set()
+
+    def up(self) -> Collection[Address]:
+        return self.peers
 
 
 class Script:
@@ -456,23 +485,58 @@ def test_a_bug_ends_it_and_leaves_the_routes() -> None:
 
 
 def test_what_is_served_beside_ends_with_it() -> None:
-    seen: list[object] = []
+    async def work() -> None:
+        place = Place()
+        world = World(Script(desired()), beside=(place,))
+        running = asyncio.ensure_future(world.process.run())
+        server = await world.started()
+        await world.until(lambda: len(place.seen) > 1)
+        world.process.stop()
+        await running
+        assert place.seen == ["open", server, "over", "close"]
 
-    async def beside(server: object) -> None:
-        seen.append(server)
+    asyncio.run(work())
+
+
+class Place:
+    """What is served beside; one that cannot be had where it `fails`."""
+
+    def __init__(self, fails: str = "") -> None:
+        self.seen: list[object] = []
+        self._fails = fails
+
+    def open(self) -> None:
+        if self._fails:
+            raise TcpError(self._fails)
+        self.seen.append("open")
+
+    async def serve(self, server: object) -> None:
+        self.seen.append(server)
         try:
             await asyncio.Event().wait()
         finally:
-            seen.append("over")
+            self.seen.append("over")
+
+    def close(self) -> None:
+        self.seen.append("close")
+
+
+@pytest.mark.parametrize("what", ["place", "server"])
+def test_what_cannot_be_had_is_found_before_anything_begins(tmp_path: Path, what: str) -> None:
+    """Nobody is let in for a moment, and the next start is no restart."""
 
     async def work() -> None:
-        world = World(Script(desired()), beside=(beside,))
-        running = asyncio.ensure_future(world.process.run())
-        server = await world.started()
-        await world.until(lambda: seen)
-        world.process.stop()
-        await running
-        assert seen == [server, "over"]
+        first = Place()
+        beside = (first, Place("it is taken")) if what == "place" else (first,)
+        fails = TcpError("it is taken") if what == "server" else None
+        marker = RestartMarker(tmp_path, "rr-1")
+        world = World(Script(desired()), fails, beside=beside, marker=marker)
+        with pytest.raises(Refused) as refused:
+            await asyncio.wait_for(world.process.run(), 20)
+        assert refused.value.message == "error: it is taken"
+        assert first.seen == ["open", "close"]
+        assert world.servers[0].stops == []
+        assert marker.age() is None
 
     asyncio.run(work())
 
@@ -482,7 +546,11 @@ class TestRestarts:
 
     @staticmethod
     def start(folder: Path, *, graceful: bool = False, kill: bool = False) -> bool:
-        async def work() -> bool:
+        return TestRestarts.server(folder, graceful=graceful, kill=kill).restarting
+
+    @staticmethod
+    def server(folder: Path, *, graceful: bool = False, kill: bool = False) -> Server:
+        async def work() -> Server:
             marker = RestartMarker(folder, "rr-1")
             world = World(Script(desired()), marker=marker, graceful=graceful)
             running = asyncio.ensure_future(world.process.run())
@@ -494,9 +562,24 @@ class TestRestarts:
             else:
                 world.process.stop()
                 await running
-            return server.restarting
+            return server
 
         return asyncio.run(work())
+
+    @pytest.mark.parametrize("end", ["kill", "graceful"])
+    def test_those_that_were_up_are_waited_for(self, tmp_path: Path, end: str) -> None:
+        first = self.server(tmp_path, **{end: True})
+        assert first.were_up == ()
+        assert self.server(tmp_path).were_up == Server(first.configuration, {}, first.log).peers
+        assert self.server(tmp_path).were_up == (), "it was an end in order"
+
+    def test_what_cannot_be_read_of_those_that_were_up_is_passed_over(self, tmp_path: Path) -> None:
+        marker = RestartMarker(tmp_path, "rr-1")
+        assert marker.were_up() == set()
+        marker.path.write_bytes(b"10.0.0.7\nnobody\n10.0.0.\n")
+        assert marker.were_up() == {bytes((10, 0, 0, 7))}
+        marker.path.write_bytes(b"\xff")
+        assert marker.were_up() == set()
 
     def test_after_an_end_in_order(self, tmp_path: Path) -> None:
         assert [self.start(tmp_path), self.start(tmp_path)] == [False, False]
@@ -522,8 +605,11 @@ class TestRestarts:
             world = World(Script(desired()), marker=RestartMarker(tmp_path / "file", "rr-1"))
             running = asyncio.ensure_future(world.process.run())
             assert not (await world.started()).restarting
+            await world.until(lambda: world.events("no-restart-marker"))
             world.process.stop()
             await running
+            place = str(tmp_path / "file" / "rr-1.running")
+            assert world.events("no-restart-marker") == [{"level": "warning", "file": place, "error": "File exists"}]
 
         asyncio.run(work())
 
@@ -536,9 +622,9 @@ def test_the_files_of_the_options_are_read_again_and_bad_ones_change_nothing(tmp
 
     async def work() -> None:
         world: list[World] = []
-        first = desired_of(asked)
-        assert isinstance(first, Desired)
-        source = OptionsSource(asked, first, lambda event, **fields: world[0]._log(event, **fields))
+        first, warnings = desired_of(asked)
+        assert first is not None
+        source = OptionsSource(asked, first, warnings, lambda event, **fields: world[0]._log(event, **fields))
         world.append(World(source))
         running = asyncio.ensure_future(world[0].process.run())
         server = await world[0].started()
@@ -645,6 +731,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Runn
             one.process.wait()
 
 
+def announced_in(body: bytes) -> Iterator[str]:
+    """The prefixes of IPv4 that an UPDATE announces."""
+    attributes = 4 + int.from_bytes(body[:2])
+    field = body[attributes + int.from_bytes(body[attributes - 2 : attributes]) :]
+    while field:
+        end = 1 + (field[0] + 7) // 8
+        yield format_prefix(field[:end].ljust(5, b"\0"))
+        field = field[end:]
+
+
 class Client:
     """A client with one session; one from each address."""
 
@@ -657,6 +753,18 @@ class Client:
         self.until(OPEN)
         self.socket.sendall(KEEPALIVE_MESSAGE)
         self.until(KEEPALIVE)
+
+    def announce(self, *prefixes: str) -> None:
+        keys = [key_of(prefix)[1] for prefix in prefixes]
+        hop = pack_address("10.0.1.1")
+        self.socket.sendall(b"".join(encode_updates(IPV4_UNICAST, [], [(hop, block().raw, keys)])))
+
+    def told(self, count: int) -> set[str]:
+        """So many prefixes, from the next UPDATEs that announce any."""
+        found: set[str] = set()
+        while len(found) < count:
+            found.update(announced_in(self.until(UPDATE)))
+        return found
 
     def until(self, kind: int | None) -> bytes:
         """The body of the next message of that kind; of the end, nothing."""
@@ -698,6 +806,54 @@ def test_a_client_keeps_its_session_whatever_is_wrong_with_the_files(
     said = client.until(NOTIFICATION)
     assert said[:2] == bytes((6, 2)), "Cease, Administrative Shutdown"
     assert GOODBYE.encode() in said
+    assert reflector.ended() == 0
+
+
+BLOCKS, SERVICES = "10.244.0.0/16", "10.96.0.0/12"
+
+
+def pass_only(*cidrs: str) -> str:
+    """A file of one filter for what is received."""
+    rules = [{"action": "Accept", "matchOperator": "In", "cidr": cidr} for cidr in cidrs]
+    spec = {"importV4": [*rules, {"action": "Reject"}]}
+    document = {"apiVersion": "projectcalico.org/v3", "kind": "BGPFilter", "metadata": {"name": "pods"}, "spec": spec}
+    return json.dumps(document)
+
+
+def test_filters_and_a_limit_without_a_store(run: Callable[..., Running], tmp_path: Path) -> None:
+    """At SIGHUP what was refused is judged again, without a word from the client, and a broken file changes nothing."""
+    port, file = free_port(), tmp_path / "filters.yaml"
+    file.write_text(pass_only(BLOCKS))
+    reflector = run(*standalone(port, "--filters", str(file), "--max-prefixes", "3"))
+    reflector.until("listening")
+    one, two = Client(port), Client(port, 2)
+    reflector.until("session-up", 2)
+    one.announce("10.244.0.0/26", "10.96.0.10/32", "192.0.2.0/24")
+    assert two.told(1) == {"10.244.0.0/26"}
+    file.write_text("kind: BGPFilter\n")
+    reflector.process.send_signal(signal.SIGHUP)
+    reflector.until("problem")
+    file.write_text(pass_only(BLOCKS, SERVICES))
+    reflector.process.send_signal(signal.SIGHUP)
+    reflector.until("configured")
+    assert two.told(1) == {"10.96.0.10/32"}
+    assert [line["problem"].partition(": ")[0] for line in reflector.events("problem")] == [f"{file} document 1"]
+    assert reflector.events("session-down") == []
+    one.announce("10.244.1.0/26")
+    reflector.until("prefix-limit")
+    reflector.until("session-down")
+
+
+def test_metrics_are_served(run: Callable[..., Running]) -> None:
+    port, place = free_port(), f"127.0.0.1:{free_port()}"
+    reflector = run(*standalone(port, "--metrics", place))
+    reflector.until("listening")
+    client = Client(port)
+    reflector.until("session-up")
+    with urllib.request.urlopen(f"http://{place}/metrics", timeout=20) as page:
+        assert b'\nunderlay_reflector_neighbor_up{neighbor="127.0.0.1"} 1\n' in page.read()
+    reflector.process.send_signal(signal.SIGTERM)
+    assert client.until(NOTIFICATION)[:2] == bytes((6, 2))
     assert reflector.ended() == 0
 
 

@@ -20,7 +20,7 @@ from tests.unit.command_line import Result, run_underlay
 from tests.unit.reflector.policy_samples import filters
 from tests.unit.reflector.running_reflector import Running, named, reflector
 from underlay import reflector_client
-from underlay.reflector_tables import condition_line, detail_rows, in_order
+from underlay.reflector_tables import condition_line, detail_rows, in_order, refused_lines
 from underlay.reflector_view import LIMIT
 
 PREFIX = "10.1.0.0/24"
@@ -180,7 +180,7 @@ def test_status_has_the_neighbours_and_what_is_wrong(background: Background) -> 
     is_what = r"reflector/rr-1: AS 64512, router ID 10\.255\.0\.1, ownership enforce"
     head = result.stdout.splitlines()[0].strip()
     assert re.fullmatch(is_what + r", up 0m\d\ds, 3 of 4 neighbours Established", head)
-    table = {row[0]: row for row in lines(result)}
+    table = {row[0]: row for row in lines(result) if len(row) > 1}  # below it: what the kernel dropped, if anything
     assert list(table) == ["node-1", "node-2", "node-3", "127.0.1.9"]
     assert table["node-2"][:5] == ["node-2", "127.0.1.2", "64512", "client", "Established"]
     assert table["node-2"][6:] == ["4", "2", "2", "0", "0"]
@@ -250,8 +250,22 @@ def test_without_a_reflector_the_only_one_here_is_asked(
         f"error: no reflector has a socket in {tmp_path} (give its name, or the path of its socket, as --reflector)\n"
     )
     for name in ("b", "a"):
-        (tmp_path / f"{name}.sock").touch()
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.bind(str(tmp_path / f"{name}.sock"))
     assert run_underlay("routes").stderr.startswith("error: there are several reflectors here: a, b (")
+
+
+def test_the_socket_of_one_that_was_killed_is_in_nobodys_way(
+    background: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = background.path.parent
+    monkeypatch.setattr(reflector_client, "FOLDER", folder)
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(folder / "killed.sock"))
+    try:
+        assert run_underlay("routes").exit_code == 0
+    finally:
+        (folder / "killed.sock").unlink()
 
 
 def test_a_name_is_a_socket_in_the_folder_of_sockets() -> None:
@@ -302,6 +316,18 @@ def test_where_nobody_listens_it_is_said(tmp_path: Path) -> None:
 
 
 # Words.
+
+
+def test_what_did_not_come_in_is_told_where_there_is_any() -> None:
+    status = {
+        "connectionsRefused": {"too-many": 2, "no-such-neighbour": 20, "stopped": 0},
+        "sessionsFailed": {},
+        "kernelDrops": {"TCPMD5Failure": 3, "ListenOverflows": 0},
+    }
+    assert list(refused_lines(status)) == [
+        "refused connections: no-such-neighbour 20, too-many 2",
+        "dropped by the kernel, for all of this network namespace: TCPMD5Failure 3",
+    ]
 
 
 def test_rows_are_sorted_by_family_address_and_path() -> None:

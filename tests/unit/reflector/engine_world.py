@@ -5,12 +5,12 @@ What goes over a line are the bytes of real messages, in any pieces.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from peering.prefixes import format_address, pack_address
+from peering.prefixes import Address, format_address, pack_address
 from reflector.configuration import Peer, PeerPolicy, ReflectorConfiguration
 from reflector.engine.engine import Engine
 from reflector.engine.peer import PeerState
@@ -312,10 +312,10 @@ def attributes(path: Path, *, four_octet: bool = True) -> bytes:
 
 
 def new_engine(
-    wanted: ReflectorConfiguration, log: Any = None, *, ring_bytes: int | None = None, restarting: bool = False
+    wanted: ReflectorConfiguration, log: Any = None, *, ring_bytes: int | None = None, **restart: Any
 ) -> Engine:
     """`ring_bytes`: how much its groups keep for who is slow."""
-    engine = Engine(wanted, log or _nothing, restarting=restarting)
+    engine = Engine(wanted, log or _nothing, **restart)
     make = engine._group
 
     def group(terms: ExportTerms) -> UpdateGroup:
@@ -351,12 +351,19 @@ def reconfigured(wanted: ReflectorConfiguration, *peers: Peer, **fields: Any) ->
 class Lab:
     """One engine with speakers around it, and what it told its log."""
 
-    def __init__(self, *peers: Peer, ring_bytes: int | None = None, restarting: bool = False, **fields: Any) -> None:
+    def __init__(
+        self,
+        *peers: Peer,
+        ring_bytes: int | None = None,
+        restarting: bool = False,
+        were_up: Collection[Address] = (),
+        **fields: Any,
+    ) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.now = 0.0
         self.speakers: list[Speaker] = []
         wanted = configuration(1, *peers, **fields)
-        self.engine = new_engine(wanted, self._log, ring_bytes=ring_bytes, restarting=restarting)
+        self.engine = new_engine(wanted, self._log, ring_bytes=ring_bytes, restarting=restarting, were_up=were_up)
 
     def _log(self, event: str, **fields: Any) -> None:
         self.events.append((event, fields))

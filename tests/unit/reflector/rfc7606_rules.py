@@ -263,6 +263,18 @@ MULTIPROTOCOL = [
         "reset 3/9",
         b"",
     ),
+    _same(
+        "next hop longer than the attribute, in which another would fit",
+        MP_BASE + attribute(14, V6.packed + b"\x20" + IPV6_NEXT_HOP, 0x80),
+        "reset 3/9",
+        b"",
+    ),
+    _same(
+        "no reserved byte behind the next hop",
+        MP_BASE + attribute(14, V6.packed + b"\x10" + IPV6_NEXT_HOP, 0x80),
+        "reset 3/9",
+        b"",
+    ),
     # 5.3
     _same("MP_REACH_NLRI of 4 bytes", MP_BASE + attribute(14, V6.packed + b"\0", 0x80), "reset 3/9", b""),
     _same("MP_REACH_NLRI of 2 bytes", MP_BASE + attribute(14, b"\0\2", 0x80), "reset 3/9", b""),

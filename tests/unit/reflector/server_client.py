@@ -77,7 +77,7 @@ class Client:
         self.opens: list[events.SessionUp] = []
         self._receive_buffer = receive_buffer
         self._loop = asyncio.get_running_loop()
-        self._cache = AttributeCache(external=settings.peer_asn != settings.local_asn)
+        self._cache = AttributeCache(external=settings.peer_asn != settings.local_asn, loopback=True)
         self._machines = Neighbor(settings, restarting=restarting)
         self._lines: dict[Session, Line] = {}
         self._listening: socket.socket | None = None

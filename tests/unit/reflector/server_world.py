@@ -19,6 +19,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from peering.prefixes import Address, format_address, pack_address, pack_prefix
@@ -27,9 +28,11 @@ from reflector.configuration import Peer, PeerPolicy, PeerRange, ReflectorConfig
 from reflector.server.connection import Connection
 from reflector.server.neighbour import Neighbour
 from reflector.server.server import ReflectorServer
+from reflector.session.local_open import local_open
 from reflector.session.settings import SessionSettings
 from reflector.wire.families import IPV4_UNICAST
-from reflector.wire.framing import Framer
+from reflector.wire.framing import NOTIFICATION, OPEN, Framer, encode_message
+from reflector.wire.notification import Notification, decode_notification
 from tests.unit.reflector.server_client import Client
 
 ASN = 64512
@@ -122,6 +125,14 @@ def free_port() -> int:
         return port
 
 
+def hello(number: int, **fields: Any) -> bytes:
+    """The OPEN of client `number`; `fields` differ in its message."""
+    said = SessionSettings(
+        name="raw", local_asn=ASN, router_id=address(number), families=(IPV4_UNICAST,), graceful_restart_time=0
+    )
+    return encode_message(OPEN, replace(local_open(said), **fields).encode())
+
+
 def blocks(first: int, count: int) -> list[bytes]:
     """So many /24 inside 11.0.0.0/8 and behind, as on the wire."""
     return [bytes((24,)) + (0x0B0000 + number).to_bytes(3, "big") for number in range(first, first + count)]
@@ -139,6 +150,7 @@ class World:
         self.raw: list[Raw] = []
         self.errors: list[dict[str, Any]] = []
         self.serving: asyncio.Future[None] | None = None
+        self._mind = 0
 
     def _note(self, event: str, **fields: Any) -> None:
         self.log.append((event, fields))
@@ -201,6 +213,17 @@ class World:
         self.raw.append(made)
         return made
 
+    async def fill(self, number: int, speaker: Client) -> None:
+        """Until the socket of a neighbour that reads nothing takes no more: `speaker` changes its mind all the time."""
+
+        def full() -> bool:
+            if not speaker.unsent and not self._busy():
+                self._mind += 1
+                speaker.announce(blocks(0, 10_000), 1, med=self._mind)
+            return self.connection(number).blocked
+
+        await self.until(full)
+
     # Time.
 
     async def until(self, holds: Callable[[], Any], why: Callable[[], Any] = lambda: "") -> None:
@@ -223,11 +246,16 @@ class World:
             before = now
 
     def _busy(self) -> bool:
-        return self.server._publishing or self.server.engine.waiting or any(c.unsent for c in self.clients)
+        return self.server._sessions.publisher.busy or self.server.engine.waiting or any(c.unsent for c in self.clients)
 
     def _moved(self) -> tuple[int, ...]:
         counters = self.server.counters
-        return self.server._reads, counters.rounds, counters.established, sum(c.received for c in self.clients)
+        return (
+            self.server._sessions.publisher.reads,
+            counters.rounds,
+            counters.established,
+            sum(c.received for c in self.clients),
+        )
 
     async def pass_time(self, seconds: float, *, step: float = _STEP) -> None:
         """The clock goes forward, in steps in which everybody may say that it lives."""
@@ -246,12 +274,12 @@ class World:
         server, engine = self.server, self.server.engine
         return {
             "neighbours": len(server.neighbours),
-            "up": len(server._up),
-            "coming": server._coming,
-            "tickets": len(server._by_ticket),
+            "up": len(server._sessions.publisher.up),
+            "coming": server._sessions.publisher.coming,
+            "tickets": len(server._sessions.by_ticket),
             "admitted": server._admission.connections,
             "sources": len(server._admission._sources),
-            "deadlines": len(server._deadlines._current),
+            "deadlines": len(server._sessions._deadlines._current),
             "peers": len(engine.peers),
             "groups": len(engine.groups),
             "stale": len(engine._stale),
@@ -285,6 +313,10 @@ class Raw:
 
     def bodies(self, kind: int) -> list[bytes]:
         return [body for found, body in self.messages if found == kind]
+
+    @property
+    def notices(self) -> list[Notification]:
+        return [decode_notification(body) for body in self.bodies(NOTIFICATION)]
 
     def close(self) -> None:
         self._reading.cancel()

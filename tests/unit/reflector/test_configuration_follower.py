@@ -13,6 +13,7 @@ import pytest
 
 from peering.prefixes import pack_prefix
 from peering.resource import Resource, parse_resource
+from peering.resources.catalog import UNDERLAY
 from peering.session import SecretKeyRef
 from peering.store.protocol import Changed, Stored, StoreError
 from peering.store.resources import put
@@ -503,6 +504,22 @@ def test_a_reflector_that_is_deleted_goes_on(tmp_path: Path) -> None:
         assert len(world.told) == 1
 
     assert following(tmp_path, NO_MESH, rr(), A, of=work).events("problem")[0]["code"] == "unknown-reflector"
+
+
+def test_a_reflector_that_cannot_be_read_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    """What is wrong with it is said, and that alone."""
+
+    async def work(world: World) -> None:
+        await world.until(lambda: world.told)
+        spec = {"addresses": ["127.0.0.1"], "routerID": "10.0.0.1", "ownership": "maybe"}
+        document = {"apiVersion": UNDERLAY, "kind": "RouteReflector", "metadata": {"name": "rr-1"}, "spec": spec}
+        await world.store.update("RouteReflector", "rr-1", document)
+        await world.until(lambda: world.events("problem"))
+        await world.settled()
+        assert len(world.told) == 1
+
+    (said,) = following(tmp_path, NO_MESH, rr(), A, of=work).events("problem")
+    assert said["problem"].startswith("RouteReflector/rr-1 spec.ownership: 'maybe' is none of off, report, enforce")
 
 
 def test_a_bug_is_not_taken_for_a_fault_that_heals(tmp_path: Path) -> None:

@@ -104,6 +104,8 @@ def test_a_named_neighbour_is_found_by_its_address() -> None:
         ({"allow_as_in": None}, {"allow_as_in": 0}),
         ({"as_override": True}, {"as_override": True}),
         ({"max_prefixes": 100}, {"max_prefixes": 100}),
+        ({"prepend": 2}, {"prepend": 2}),
+        ({"add_path_limit": 3}, {"add_path_limit": 3}),
     ],
 )
 def test_policy(planned_as: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -139,7 +141,7 @@ def test_every_field_of_a_session_reaches_the_server_or_is_told() -> None:
     settings = {"name", "type", "local_asn", "peer_asn", "passive", "families", "add_paths", "hold_time"}
     settings |= {"keepalive_time", "graceful_restart_time", "long_lived_stale_time", "connect_retry"}
     transported = {"local_address", "peer_port", "interface", "ttl_security", "multihop", "password"}
-    policies = {"rr_client", "next_hop", "allow_as_in", "as_override", "max_prefixes"}
+    policies = {"rr_client", "next_hop", "allow_as_in", "as_override", "max_prefixes", "prepend", "add_path_limit"}
     policies |= {"import_filters", "export_filters"}
     assert {one.name for one in fields(Session)} == {*elsewhere, *settings, *transported, *policies}
 
@@ -183,6 +185,7 @@ def test_a_range_is_taken_over_with_everything_that_is_said_of_it() -> None:
         long_lived_stale_time=3600,
         rr_client=True,
         add_paths="send",
+        add_path_limit=3,
         import_filters=("in",),
         export_filters=("out",),
         max_prefixes=100,
@@ -209,13 +212,24 @@ def test_a_range_is_taken_over_with_everything_that_is_said_of_it() -> None:
             add_path=AddPath.SEND,
         ),
         policy=PeerPolicy(
-            import_filters=(("in", inwards),), export_filters=(("out", outwards),), max_prefixes=100, client=True
+            import_filters=(("in", inwards),),
+            export_filters=(("out", outwards),),
+            max_prefixes=100,
+            add_path_limit=3,
+            client=True,
         ),
         transport=Transport(multihop=255, password=PASSWORD),
         limit=7,
     )
     assert found.session.name == "10.9.0.0/16"
     assert not made(listen_ranges=(replace(one, rr_client=False),)).ranges[0].policy.client
+
+
+@pytest.mark.parametrize(("planned_as", "expected"), [(60, 60), (0, None)])
+def test_who_announced_too_much_comes_back_when_the_plan_says(planned_as: int, expected: int | None) -> None:
+    found = made(SESSION, listen_ranges=(RANGE,), max_prefixes_restart=planned_as)
+    policies = [peer.policy for peer in found.peers.values()] + [one.policy for one in found.ranges]
+    assert [policy.restart_after for policy in policies] == [expected, expected]
 
 
 def test_the_passwords_that_are_needed() -> None:

@@ -75,6 +75,28 @@ def test_somebody_who_just_came_in_may_not_be_the_last() -> None:
     assert one.ends == [IPV4_UNICAST]
 
 
+def test_who_was_up_before_is_waited_for_and_stands_in_no_list() -> None:
+    made = Lab(ONE, restarting=True, were_up=[ONE.address, TWO.address])
+    one = made.speaker(ONE, theirs=RESTARTS)
+    one.end_of_rib()
+    tell(made, 2 * QUIET)
+    assert one.ends == []
+    two = made.speaker(TWO, theirs=RESTARTS)
+    two.end_of_rib()
+    tell(made, 4 * QUIET)
+    assert one.ends == two.ends == [IPV4_UNICAST]
+
+
+def test_who_was_up_before_and_does_not_come_back_is_not_waited_for_longer_than_others() -> None:
+    made = Lab(ONE, restarting=True, were_up=[TWO.address])
+    one = made.speaker(ONE, theirs=RESTARTS)
+    one.end_of_rib()
+    tell(made, LONGEST - 1)
+    assert one.ends == []
+    tell(made, 2 * LONGEST)
+    assert one.ends == [IPV4_UNICAST]
+
+
 def test_a_peer_that_cannot_mark_its_end_is_not_waited_for() -> None:
     made, one = lab()
     made.speaker(TWO, theirs=capabilities())

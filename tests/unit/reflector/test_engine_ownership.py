@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -53,6 +54,23 @@ def known(speaker: Speaker) -> set[bytes]:
 def conditions(made: Lab) -> list[str]:
     """What was said of blocks, in order."""
     return [name for name, _ in made.events]
+
+
+# Who is judged.
+
+
+def test_a_client_that_passes_on_routes_of_others_is_not_judged() -> None:
+    """A reflector below this one has no owner's name: its blocks are those of its own clients."""
+    made, one, two, _ = lab("enforce")
+    below = made.speaker(replace(peer_of(9), owner=""))
+    say(below, BLOCK, NOBODYS)
+    made.settle()
+    assert {wire(BLOCK), wire(NOBODYS)} <= known(one)
+    assert conditions(made) == []
+    made.configure(A, B, C, peer_of(9, owner="node/d"), ownership="enforce", owners=OWNED)
+    made.settle()
+    assert known(two) == set(), "an owner's name makes it a client like the others"
+    assert conditions(made).count("foreign-block") == 2
 
 
 # Modes.

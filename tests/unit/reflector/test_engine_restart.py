@@ -322,6 +322,15 @@ def test_a_route_that_must_not_live_long_goes() -> None:
     assert known(watcher) == {A}
 
 
+def test_what_came_as_a_last_resort_is_marked_once() -> None:
+    """From a reflector that keeps it for a client of its own."""
+    made, peer, watcher = lab()
+    peer.announce(HOP._replace(communities=(LLGR_STALE,)), [B])
+    peer.down(LONG, now=10)
+    made.wait(130)
+    assert watcher.told[IPV4_UNICAST, B].communities == (LLGR_STALE,)
+
+
 def test_a_last_resort_has_its_time_too() -> None:
     made, peer, watcher = lab()
     peer.down(LONG, now=10)

@@ -47,6 +47,12 @@ def test_a_line_for_a_person() -> None:
     assert written("text", "x", level="warning", a=1) == "2026-01-31T12:00:00.000Z x level=warning a=1\n"
 
 
+def test_what_somebody_has_to_look_at_is_a_warning() -> None:
+    assert parsed("foreign-block")["level"] == "warning"
+    assert parsed("foreign-block-over")["level"] == "info"
+    assert parsed("foreign-block", level="error")["level"] == "error"
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [

@@ -63,6 +63,24 @@ def test_who_lost_the_best_path_to_another_is_told_of_it_and_who_won_it_to_forge
     assert [client.text.count(b"\n") for client in (one, other, third)] == [1, 1, 1]
 
 
+def test_nobody_is_told_to_forget_what_it_was_never_told() -> None:
+    """What the group's policy hides is no path that anybody lost."""
+    fabric, one, other = two()
+    third = fabric.join()
+    hidden = BLOCKS[2]
+    fabric.announce(one, PREFIXES[:2], hidden)
+    fabric.publish()
+    fabric.withdraw(one, PREFIXES[:1])
+    fabric.publish()
+    assert [client.text for client in (one, other, third)] == [b""] * 3
+    fabric.withdraw(one, PREFIXES[1:2])
+    fabric.announce(other, PREFIXES[1:2])
+    fabric.publish()
+    assert other.text == b""
+    assert one.text == third.text != b""
+    assert not third.text.startswith(b"-")
+
+
 def test_a_change_back_before_the_batch_is_no_change() -> None:
     fabric, one, other = two()
     fabric.announce(one, PREFIXES[:1])
@@ -106,6 +124,23 @@ def test_a_snapshot_is_made_anew_when_its_log_is_longer_than_the_table() -> None
         early.outbox.wrote(len(early.text))
     late = fabric.join()
     assert late.text.count(b"\n") == 1
+
+
+def test_who_asks_for_everything_again_is_not_led_through_what_was() -> None:
+    """By what it has it forwards: what has moved must not go back for a moment, nor one that is gone return."""
+    fabric, one, other = two()
+    third = fabric.join()
+    fabric.announce(one, PREFIXES[:3])
+    fabric.drain()
+    fabric.announce(one, PREFIXES[:1], BLOCKS[1])
+    fabric.drain()
+    fabric.withdraw(one, PREFIXES[1:2])
+    fabric.drain()
+    for client in (other, third):
+        fabric.tell_again(client, borders=False)
+    assert other.text.count(b"+") == 2
+    assert b"-" not in other.text
+    assert other.outbox.views()[0].obj is third.outbox.views()[0].obj, "who asks at once is told the same"
 
 
 def test_a_slow_reader_is_told_the_present_and_not_the_past() -> None:

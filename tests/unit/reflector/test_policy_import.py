@@ -204,6 +204,15 @@ def test_prefixes_with_different_verdicts_are_told_apart() -> None:
     )
 
 
+def test_prefixes_with_one_verdict_stay_together() -> None:
+    written = filters("importV4", REJECT | {"cidr": "10.2.0.0/16", "matchOperator": "In"})
+    policy, one = ImportPolicy(terms(filters=written)), block(med=1)
+    for prefixes, wanted in ((("10.1.0.0/24", "10.3.1.0/24"), None), (("10.2.0.0/24", "10.2.1.0/24"), "filter")):
+        given_keys = keys(*prefixes)
+        ((found, some),) = policy.apply(one, NEXT_HOP, given_keys)
+        assert (code(found), some) == (wanted, given_keys)
+
+
 def test_loops_come_before_filters() -> None:
     accepts = filters("importV4", ACCEPT)
     assert code(outcome(block(originator_id=ROUTER), filters=accepts)) == "own-originator-id"

@@ -102,7 +102,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         f"{limits.burst} at once, then one each second",
         str(PeerRange.__dataclass_fields__["limit"].default),
         str(limits.waiting),
-        f"the hard limit of open files (`ulimit -Hn`) less {RESERVED}",
+        f"the hard limit of open files (`ulimit -Hn`) less {RESERVED}, and less those that it dials itself",
         "`maxPrefixes`",
     ]
     assert (limits.interval, limits.patience) == (1.0, 5.0)

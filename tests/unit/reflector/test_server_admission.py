@@ -251,6 +251,18 @@ def test_connections_that_are_gone_leave_room() -> None:
     assert refusal(who, client(3))[0] == "no-room"
 
 
+@pytest.mark.parametrize(("dialed", "room"), [(0, 10), (3, 7), (9, 5)])
+def test_there_is_room_for_those_that_we_dial(dialed: int, room: int) -> None:
+    """A connection each, but half of all at most; with another configuration, another number."""
+    who = admission(connections=10)
+    who.configure((), [range_of(WIDE)], dialed)
+    for number in range(room):
+        session_up(who, client(number))
+    assert refusal(who, client(99))[0] == "no-room"
+    who.configure((), [range_of(WIDE)])
+    assert isinstance(who.admit(client(99), NOW), Refused if room == 10 else Admitted)
+
+
 def test_many_named_neighbours_leave_half_of_the_room_for_others() -> None:
     who = admission(peers=[bytes((172, 16, 0, n)) for n in range(100)], connections=10)
     for n in range(5):

@@ -221,14 +221,14 @@ def test_nothing_is_left_of_who_comes_and_goes() -> None:
                 await come_and_go(w, 1 + number % 40)
                 w.clients, w.raw = [stayer], []
                 await w.pass_time(1.0)
-            assert len(w.server._deadlines._heap) < 100
+            assert len(w.server._sessions._deadlines._heap) < 100
             await w.pass_time(300.0, step=20.0)
             await w.quiet()
             assert stayer.up
             assert not stayer.told
             assert w.footprint() == before
-            assert len(w.server._deadlines._heap) <= 4
+            assert len(w.server._sessions._deadlines._heap) <= 4
             assert w.server.counters.established == 1 + 120
-            assert w.server._coming == 0
+            assert w.server._sessions.publisher.coming == 0
 
     run(scenario())

@@ -22,6 +22,7 @@ from tests.unit.reflector.wire_messages import (
     IPV6_NEXT_HOP,
     NEXT_HOP,
     ORIGIN,
+    OTHER_PREFIX,
     PREFIX,
     PREFIX6,
     V4,
@@ -99,3 +100,14 @@ def test_a_session_without_ipv4_does_not_learn_from_one_with_it() -> None:
     assert len(decode_update(update(BASE, PREFIX), EVERYTHING, cache).announced) == 1
     assert decode_update(update(BASE, PREFIX), Negotiated(families=(V6,)), cache).announced == []
     assert len(decode_update(update(BASE, PREFIX), EVERYTHING, cache).announced) == 1
+
+
+def test_what_is_withdrawn_beside_an_announcement_is_not_passed_over() -> None:
+    """Though the same attributes came before, in an UPDATE that only announces; and the other way round."""
+    both, alone = update(BASE, PREFIX, OTHER_PREFIX), update(BASE, PREFIX)
+    for bodies in ((alone, both), (both, alone, both)):
+        cache = AttributeCache(external=False)
+        found = [decode_update(body, EVERYTHING, cache) for body in bodies]
+        withdrawn = [one.withdrawn for one in found]
+        assert withdrawn == [[(V4, [OTHER_PREFIX])] if body is both else [] for body in bodies]
+        assert all(one.announced == [(V4, NEXT_HOP[3:], [PREFIX])] for one in found)

@@ -216,6 +216,9 @@ def test_ipv4_that_was_not_negotiated_is_passed_over() -> None:
         found = decoded(update(BASE, nlri, withdrawn=nlri), negotiated=without)
         assert (found.withdrawn, found.announced) == ([], [])
         assert {fault.text for fault in found.faults} == {"ipv4-unicast: not negotiated"}
+    for nlri, withdrawn in ((PREFIX, b""), (b"", PREFIX)):
+        alone = decoded(update(BASE if nlri else b"", nlri, withdrawn), negotiated=without)
+        assert [fault.text for fault in alone.faults] == ["ipv4-unicast: not negotiated"]
     both = decoded(update(BASE + reach(V6, IPV6_NEXT_HOP, PREFIX6), PREFIX), negotiated=without)
     assert both.announced == [(V6, IPV6_NEXT_HOP, [PREFIX6])]
 
