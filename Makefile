@@ -50,6 +50,8 @@ bench: setup
 	@$(BIN)/python bench/plan.py
 	@$(BIN)/python bench/whatif.py
 	@$(SUDO) $(BIN)/python bench/lab.py
+	@$(BIN)/python bench/ipam.py
+	@$(SUDO) $(BIN)/python bench/cni.py --real
 	@$(MAKE) --silent -C bench/rrbench
 	@$(SUDO) $(BIN)/python bench/reflector.py --budget 300 --write
 	@$(SUDO) $(BIN)/python bench/reflector_stop.py

@@ -1,12 +1,14 @@
 """How long a pod waits for its addresses: the CNI plugin as a process alone, many ADDs at once, many real pods at once.
 
-    python bench/cni.py [--pods 110] [--runs 3] [--alone 100] [--real] [--json]
+    python bench/cni.py [--pods 110] [--runs 3] [--alone 100] [--at-a-time 4] [--real] [--json]
 
 The agent's CNI service runs in a process of its own on a new SQLite file, with one IPPool of IPv4. Alone: the plugin is
 run again and again, from its start until it has ended. At once: so many requests are sent to the agent's socket
-in one moment, and each waits for its answer; and so many plugins are started, which have to share the cores for
-their interpreters, too. With `--real` (as root, with the reference CNI plugins) so many namespaces get a pod by the
-whole list: `ptp`, its IPAM, the default route.
+in one moment, and each waits for its answer; and so many plugins are started in one moment, which have to share the
+cores for their interpreters, too. At a runtime's pace: as many plugins, of which never more than `--at-a-time` run.
+Beside each stands what an interpreter takes that does nothing (`python3 -IS -c pass`), started in the same way right
+before. With `--real` (as root, with the reference CNI plugins) so many namespaces get a pod by the whole list: `ptp`,
+its IPAM, the default route.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ NODE = "bench-1"
 _ROOT = str(Path(__file__).resolve().parents[1])
 POOL = Resource("IPPool", "bench-v4", IPPoolSpec(cidr="198.18.0.0/15"))
 _CNI = Path("/usr/lib/cni")
+_PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+_BARE = (_PYTHON, "-IS", "-c", "pass")
 _MS = 1000.0
 _READY_S = 30.0
 
@@ -51,7 +55,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.store = folder / "store.db"
         self.conflist = Conflist(1500, "1.0.0", "bench", folder / "run" / "agent.sock", folder / "queue")
-        self.plugin = install_plugin(folder / "bin", sys.executable)
+        self.plugin = install_plugin(folder / "bin", _PYTHON)
 
     def config(self, index: int) -> dict[str, Any]:
         """What the plugin of that place in the list gets on stdin."""
@@ -73,6 +77,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pods", type=int, default=110, help="that start at once")
     parser.add_argument("--alone", type=int, default=100, help="plugins, one after the other")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--at-a-time", type=int, default=4, help="plugins of a runtime that takes its time")
     parser.add_argument("--real", action="store_true", help="real pods, too; as root")
     return parser.parse_args()
 
@@ -83,12 +88,17 @@ async def _measure(arguments: argparse.Namespace) -> list[Figure]:
     def values(key: str) -> tuple[float, ...]:
         return tuple(run[key] for run in runs)
 
-    many = f"{arguments.pods} at once"
+    many, paced = f"{arguments.pods} at once", f"{arguments.pods}, {arguments.at_a_time} at a time"
     figures = [
         Figure("aloneP50Ms", "underlay-ipam alone, median", "ms", values("aloneP50"), at_most=30),
+        Figure("bareP50Ms", "– an interpreter that does nothing", "ms", values("bareP50")),
         Figure("answerP50Ms", f"the agent's answer, {many}, median", "ms", values("answerP50")),
         Figure("answerP99Ms", f"the agent's answer, {many}, 99 %", "ms", values("answerP99"), at_most=100),
+        Figure("pacedP50Ms", f"underlay-ipam as processes, {paced}, median", "ms", values("pacedP50")),
+        Figure("pacedP99Ms", f"underlay-ipam as processes, {paced}, 99 %", "ms", values("pacedP99")),
+        Figure("barePacedP99Ms", "– interpreters that do nothing", "ms", values("barePacedP99")),
         Figure("pluginsP99Ms", f"underlay-ipam as processes, {many}, 99 %", "ms", values("pluginsP99")),
+        Figure("bareP99Ms", "– interpreters that do nothing", "ms", values("bareP99")),
     ]
     if arguments.real:
         figures.append(Figure("realPodsS", f"{arguments.pods} real pods", "s", values("real"), at_most=15))
@@ -99,13 +109,22 @@ async def _run(arguments: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="bench-cni-") as folder:
         place = Place(Path(folder))
         async with _agent(place):
+            bare = [await _timed(_bare()) for _ in range(arguments.alone)]
             alone = [await _timed(_plugin(place, f"alone-{n}")) for n in range(arguments.alone)]
             answers = await _all(_answer(place, f"answer-{n}") for n in range(arguments.pods))
+            bare_paced = await _paced((_bare() for _ in range(arguments.pods)), arguments.at_a_time)
+            paced = await _paced((_plugin(place, f"paced-{n}") for n in range(arguments.pods)), arguments.at_a_time)
+            bare_many = await _all(_bare() for _ in range(arguments.pods))
             plugins = await _all(_plugin(place, f"plugin-{n}") for n in range(arguments.pods))
             found = {
+                "bareP50": statistics.median(bare) * _MS,
                 "aloneP50": statistics.median(alone) * _MS,
                 "answerP50": statistics.median(answers) * _MS,
                 "answerP99": _percentile_99(answers) * _MS,
+                "barePacedP99": _percentile_99(bare_paced) * _MS,
+                "pacedP50": statistics.median(paced) * _MS,
+                "pacedP99": _percentile_99(paced) * _MS,
+                "bareP99": _percentile_99(bare_many) * _MS,
                 "pluginsP99": _percentile_99(plugins) * _MS,
             }
             if arguments.real:
@@ -125,6 +144,17 @@ async def _timed(work: Awaitable[object]) -> float:
 
 async def _all(works: Iterable[Awaitable[object]]) -> list[float]:
     return list(await asyncio.gather(*map(_timed, works)))
+
+
+async def _paced(works: Iterable[Awaitable[object]], at_a_time: int) -> list[float]:
+    """Each from its own start, which waits until fewer are under way."""
+    free = asyncio.Semaphore(at_a_time)
+
+    async def one(work: Awaitable[object]) -> float:
+        async with free:
+            return await _timed(work)
+
+    return list(await asyncio.gather(*map(one, works)))
 
 
 @asynccontextmanager
@@ -168,6 +198,13 @@ async def _answer(place: Place, container: str) -> None:
     writer.close()
     if "result" not in json.loads(answer):
         raise RuntimeError(answer.decode())
+
+
+async def _bare() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *_BARE, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    await process.communicate(b"{}")
 
 
 async def _plugin(place: Place, container: str) -> None:

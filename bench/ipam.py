@@ -9,6 +9,9 @@ duplicates: from when the one was told of it until the one began to release it.
 
 Then `--nodes` processes claim the first block of a node at one moment, as speakers do when a cluster is switched on.
 
+The floor beside it is SQLite alone, in one process with the same settings: transactions that take a version and write a
+document of the size of such a block. An address that comes and goes takes four: its handle and its block, twice.
+
 Without `--store` it is a new SQLite file for each run. In a store that is given, nothing is touched but what begins
 with `bench-`, and addresses of 198.18.0.0/15 (RFC 2544); no controller should run on it.
 """
@@ -18,6 +21,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -41,8 +45,21 @@ from peering.resource import Resource
 from peering.resources.node import NodeSpec
 from peering.resources.pools import IPPoolSpec
 from peering.store.open_store import open_store
+from peering.store.protocol import StoreError
 
 POOL = Resource("IPPool", "bench-v4", IPPoolSpec(cidr="198.18.0.0/15"))
+
+_RAW = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=NORMAL",
+    "CREATE TABLE counter (version INTEGER)",
+    "CREATE TABLE objects (name TEXT PRIMARY KEY, version INTEGER, document TEXT)",
+    "INSERT INTO counter VALUES (0)",
+    "INSERT INTO objects VALUES ('block', 0, '')",
+)
+_TRANSACTIONS = 4000
+#: Bytes; half of a pair's writes are of a block with `--held` addresses, half of a handle.
+_DOCUMENT = 5000
 
 #: An address with the moments between which it was certainly held.
 Hold = tuple[str, float, float]
@@ -52,6 +69,11 @@ Wait = Callable[[], None]
 def main() -> None:
     """The command."""
     arguments = _arguments()
+    if arguments.store:
+        try:
+            open_store(arguments.store)
+        except StoreError as error:
+            raise SystemExit(str(error)) from None
     runs = [_run(arguments) for _ in range(arguments.runs)]
     figures = _figures(runs, arguments)
     if not arguments.json:
@@ -76,7 +98,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--held", type=int, default=50, help="addresses of one process at a time")
     parser.add_argument("--nodes", type=int, default=500, help="that claim their first block at once; 0 for none")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--store", help="sqlite:PATH; a new file for each run without it")
+    parser.add_argument("--store", help="as of `underlay`; a new SQLite file for each run without it")
     return parser.parse_args()
 
 
@@ -88,7 +110,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, float]:
                 allocate_and_release(url, f"bench-{number}", arguments.allocations, arguments.held, wait)
             ),
         )
-    found = _of_allocating(allocating)
+    found = {**_of_allocating(allocating), "raw_per_s": _raw_transactions_per_s()}
     if arguments.nodes:
         with _store(arguments.store) as url:
             claiming = run_at_once(
@@ -96,6 +118,24 @@ def _run(arguments: argparse.Namespace) -> dict[str, float]:
             )
         found |= _of_claiming(claiming)
     return found
+
+
+def _raw_transactions_per_s() -> float:
+    """What SQLite does in one process with nobody beside it."""
+    with tempfile.TemporaryDirectory(prefix="bench-ipam-") as folder:
+        db = sqlite3.connect(f"{folder}/raw.db", isolation_level=None)
+        for statement in _RAW:
+            db.execute(statement)
+        document = "x" * _DOCUMENT
+        began = time.monotonic()
+        for _ in range(_TRANSACTIONS):
+            db.execute("BEGIN IMMEDIATE")
+            (version,) = db.execute("UPDATE counter SET version = version + 1 RETURNING version").fetchone()
+            db.execute("UPDATE objects SET version=?, document=? WHERE name='block'", (version, document))
+            db.execute("COMMIT")
+        elapsed = time.monotonic() - began
+        db.close()
+    return _TRANSACTIONS / elapsed
 
 
 @contextmanager
@@ -202,6 +242,12 @@ def _figures(runs: list[dict[str, float]], arguments: argparse.Namespace) -> lis
 
     figures = [
         Figure("allocationsPerS", "allocations, each with its release", "/s", values("per_s"), at_least=1000),
+        Figure(
+            "rawTransactionsPerS",
+            "– the floor: SQLite's transactions, of which that takes four",
+            "/s",
+            values("raw_per_s"),
+        ),
         Figure("allocateP50Ms", "one allocation, median", "ms", values("p50")),
         Figure("allocateP99Ms", "one allocation, 99th percentile", "ms", values("p99")),
         Figure("duplicateAddresses", "addresses held twice", "", values("duplicates"), at_most=0),

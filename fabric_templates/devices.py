@@ -20,6 +20,7 @@ from peering.problems import Problem
 Support = bool | Literal["ebgp", "ibgp"] | tuple[str, ...]
 Feature = Literal[
     "addPaths",
+    "aggregates",
     "allowASIn",
     "asOverride",
     "bfd",

@@ -90,6 +90,7 @@ def check(where: str, plan: SwitchPlan, device: Device) -> tuple[Problem, ...]:
         *_several_values(where, plan, device),
         *_same_address(where, plan),
         *_listening(where, plan, device),
+        *_aggregates(where, plan, device),
     ]
     return ordered(found)
 
@@ -165,6 +166,13 @@ def _several_values(where: str, plan: SwitchPlan, device: Device) -> Iterator[Pr
         if len(values) > 1:
             message = f"{device.title} has one {option} for all sessions, but they ask for {', '.join(values)}"
             yield Problem("error", f"{code_of(option)}-per-session", where, option, message, "use one value")
+
+
+def _aggregates(where: str, plan: SwitchPlan, device: Device) -> Iterator[Problem]:
+    if plan.aggregates and not device.features["aggregates"]:
+        message = f"{device.title} cannot announce {', '.join(plan.aggregates)} in place of the blocks in it"
+        hint = "set aggregate: block in the pool"
+        yield Problem("error", code_of("aggregates"), where, "aggregates", message, hint)
 
 
 def _same_address(where: str, plan: SwitchPlan) -> Iterator[Problem]:

@@ -5,11 +5,17 @@ Towards the rack (nodes, reflectors):
         as a usual one would forward what its sender wants dropped. Then only `accept`, only with an AS path
         the neighbour may have, GRACEFUL_SHUTDOWN (RFC 8326) with local preference 0, and every other
         community removed except those that forbid passing the route on.
-  out   by `downward`: the default route, that and `send`, or everything.
+  out   by `downward`: the default route and `send`, or everything.
 Towards the fabric:
   in    everything but the switch's own addresses.
   out   `announce`, and of that only what the switch or its rack originates: a block inside a pool that
-        another rack announced must not go from one spine to the next.
+        another rack announced must not go from one spine to the next. An aggregate that the switch makes has an
+        empty AS path, as its loopbacks have.
+Towards the other switch of the rack, for the nodes that it has lost:
+  in    `accept`, with an ORIGIN that is worse than that of the nodes' own routes: with iBGP nothing else tells the
+        two apart, and equal paths would be used together, back and forth between the switches. What came around by
+        the fabric has the longer AS path.
+  out   of `accept` what comes from the nodes themselves.
 Everything that no entry permits is denied.
 """
 
@@ -25,7 +31,7 @@ from peering.session import Downward, PrefixRule, SwitchPlan
 
 Version = Literal[4, 6]
 VERSIONS: tuple[Version, ...] = (4, 6)
-Side = Literal["rack", "fabric"]
+Side = Literal["rack", "pair", "fabric"]
 Community = Literal["blackhole", "graceful-shutdown", "no-export", "no-advertise"]
 
 _SEQ_LIST = 5
@@ -93,6 +99,7 @@ class Entry:
     prefix_list: str | None = None
     strip_communities: str | None = None
     local_preference: int | None = None
+    worst_origin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +156,7 @@ def _rule_lists(plan: SwitchPlan) -> dict[str, tuple[PrefixRule, ...]]:
 def _downward(plan: SwitchPlan) -> dict[str, tuple[PrefixRule, ...]]:
     """What a node is sent: no list means everything."""
     table: dict[Downward, dict[str, tuple[PrefixRule, ...]]] = {
-        "default-only": {"DEFAULT": _DEFAULTS},
+        "default-only": {"DEFAULT": _DEFAULTS, **({"SEND": plan.send} if plan.send else {})},
         "pools": {"DEFAULT": _DEFAULTS, "SEND": plan.send},
         "all": {},
     }
@@ -197,7 +204,11 @@ def community_lists(names: Names, maps: Iterable[RouteMap]) -> tuple[CommunityLi
 
 def route_maps(plan: SwitchPlan, names: Names, group: str, side: Side, version: Version) -> tuple[RouteMap, RouteMap]:
     """(in, out) of a group; `group` is its name without our prefix, as in `NODES`."""
-    into, out = {"rack": (_from_rack, _to_rack), "fabric": (_from_fabric, _to_fabric)}[side]
+    into, out = {
+        "rack": (_from_rack, _to_rack),
+        "pair": (_from_pair, _to_pair),
+        "fabric": (_from_fabric, _to_fabric),
+    }[side]
     return (
         RouteMap(names.route_map(group, "IN", version), version, into(plan, names, group, version)),
         RouteMap(names.route_map(group, "OUT", version), version, out(plan, names, group, version)),
@@ -224,6 +235,24 @@ def _to_rack(plan: SwitchPlan, names: Names, group: str, version: Version) -> tu
         return (Entry(seq=_SEQ_MAP),)
     numbered = enumerate(kinds, start=1)
     return tuple(Entry(seq=i * _SEQ_MAP, prefix_list=names.prefixes(kind, version)) for i, kind in numbered)
+
+
+def _from_pair(plan: SwitchPlan, names: Names, group: str, version: Version) -> tuple[Entry, ...]:
+    accept = names.prefixes("ACCEPT", version)
+    return (
+        Entry(
+            seq=_SEQ_MAP,
+            community_list=names.graceful_shutdown,
+            prefix_list=accept,
+            local_preference=0,
+            worst_origin=True,
+        ),
+        Entry(seq=2 * _SEQ_MAP, prefix_list=accept, worst_origin=True),
+    )
+
+
+def _to_pair(plan: SwitchPlan, names: Names, group: str, version: Version) -> tuple[Entry, ...]:
+    return (Entry(seq=_SEQ_MAP, path_list=names.of("RACK"), prefix_list=names.prefixes("ACCEPT", version)),)
 
 
 def _from_fabric(plan: SwitchPlan, names: Names, group: str, version: Version) -> tuple[Entry, ...]:

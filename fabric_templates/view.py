@@ -66,8 +66,9 @@ class _Role:
 _NODES = _Role("NODES", "rack")
 _LISTEN = _Role("LISTEN", "rack")
 _REFLECTORS = _Role("REFLECTORS", "rack", "begins")
+_PAIR = _Role("PAIR", "pair")
 _FABRIC = _Role("FABRIC", "fabric")
-ROLES = {"node": _NODES, "reflector": _REFLECTORS, "switch": _FABRIC, "external": _FABRIC}
+ROLES = {"node": _NODES, "reflector": _REFLECTORS, "switch": _PAIR, "external": _FABRIC}
 """By the kind of `Session.peer`."""
 
 
@@ -253,17 +254,24 @@ def _family(
     name: Family,
     version: Version,
 ) -> AddressFamily | None:
-    networks = {n for n in map(ip_network, plan.networks) if n.version == version}
+    networks, aggregates = _of_version(plan.networks, version), _of_version(plan.aggregates, version)
     members = tuple(g for g in groups if version in g.versions)
     if not networks and not members:
         return None
     return AddressFamily(
         version=version,
-        networks=tuple(str(n) for n in sorted(networks, key=_network_order)),
+        networks=networks,
+        aggregates=aggregates,
         max_paths=MAX_PATHS,
         groups=tuple(_family_group(names, g, version) for g in members),
         neighbors=tuple(_family_neighbor(s) for s in sessions if name in s.families),
     )
+
+
+def _of_version(prefixes: Iterable[str], version: Version) -> tuple[str, ...]:
+    """Those of the family, each once, by address."""
+    networks = {n for n in map(ip_network, prefixes) if n.version == version}
+    return tuple(str(n) for n in sorted(networks, key=_network_order))
 
 
 def _family_group(names: Names, group: Group, version: Version) -> FamilyGroup:

@@ -18,7 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
+from ipam.block import node_of
 from ipam.block_order import address_at
+from ipam.borrowing import is_listed, keep_list, list_all, open_list
 from ipam.documents import TRIES, Lost, block_of, read_declared
 from ipam.errors import IpamError, StoreBusy
 from ipam.handles import find_handle, free_in_block, promise, promised_blocks, settle
@@ -31,6 +33,9 @@ from peering.resources.pools import IPPoolSpec
 from peering.store.protocol import Store, StoreError
 
 Clock = Callable[[], float]
+
+#: So many handles are released without reading them before: more than a node has containers.
+_REMEMBERED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ class Allocator:
         self._node = node
         self._clock = clock
         self._own = OwnBlocks(store, node)
+        self._promised: dict[str, Resource] = {}
         self._turn = asyncio.Lock()
 
     async def allocate(self, request: Request, declared: Declared | None = None) -> list[Given]:
@@ -65,9 +71,11 @@ class Allocator:
 
         `declared` is read from the store if the caller does not follow it anyway.
         """
-        async with self._turn:
-            known = declared or await read_declared(self._store, self._node)
-            return await _Fulfilment(self._store, self._own, request, known, self._clock()).run()
+        known = declared or await read_declared(self._store, self._node)
+        (answer,) = await self.allocate_all([request], known)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def allocate_all(self, requests: Sequence[Request], declared: Declared) -> list[list[Given] | Exception]:
         """As `allocate` for each of them, in their order, with fewer writes. An IpamError or StoreError stays alone."""
@@ -80,6 +88,7 @@ class Allocator:
                 for i, share in zip(waiting, shares, strict=True):
                     if share.is_whole:
                         answers[i] = [Given(*one) for one in share.addresses()]
+                        self._remember(share)
                     elif share.picks or not left:
                         left.append((i, share))
                 waiting = [i for i in waiting if i not in answers and all(i != one for one, _ in left)]
@@ -96,7 +105,15 @@ class Allocator:
     async def release(self, handle: str) -> list[str]:
         """Frees every address that the handle holds, wherever; which those were. None is no mistake."""
         async with self._turn:
-            return await settle(self._own.copies, self._store, handle, lambda cidr, a: True, self._clock())
+            known = self._promised.pop(handle, None)
+            return await settle(self._own.copies, self._store, handle, lambda cidr, a: True, self._clock(), known)
+
+    def _remember(self, share: Share) -> None:
+        """The promise, for the release. Those that others release are forgotten in time."""
+        if share.promised is not None:
+            self._promised[share.request.handle] = share.promised
+        if len(self._promised) > _REMEMBERED:
+            del self._promised[next(iter(self._promised))]
 
     async def release_address(self, given: Given) -> bool:
         """Frees one gift of an address; False, and nothing is changed, when the address is free or was given anew."""
@@ -110,7 +127,7 @@ class Allocator:
             held = next((a for a in block_of(block).allocations if is_it(a)), None) if block is not None else None
             if held is None:
                 return False
-            freed = await free_in_block(self._own.copies, given.block, is_it, self._clock())
+            freed = await free_in_block(self._own.copies, self._store, given.block, is_it, self._clock())
             await settle(self._own.copies, self._store, held.handle, lambda cidr, a: False, self._clock())
             return bool(freed)
 
@@ -135,6 +152,7 @@ class _Fulfilment:
         self._search = Search(own, request, declared, now)
         self._handle: Resource | None = None
         self._held: list[Given] = []
+        self._unlisted: set[str] = set()
         self._tried = set(tried)
         self._lost = 0
 
@@ -144,6 +162,7 @@ class _Fulfilment:
             while wants := self._missing():
                 picks = [await self._search.find(want, promised_blocks(self._handle)) for want in wants]
                 await self._write(picks)
+            await self._list_borrowed()
         except (IpamError, StoreError):
             await self._undo()
             raise
@@ -161,6 +180,7 @@ class _Fulfilment:
     def _hold(self, cidr: str, allocations: Iterable[Allocation]) -> None:
         mine = [a for a in allocations if a.handle == self._request.handle]
         self._held += [Given(address_at(cidr, a.ordinal), cidr, a.sequence) for a in mine]
+        self._unlisted |= {cidr for a in mine if a.borrowed and a.node == self._own.node}
 
     def _missing(self) -> list[Want]:
         held = {given.address for given in self._held}
@@ -197,15 +217,30 @@ class _Fulfilment:
             self._count_lost("the handle")
             return
         for pick in picks:
-            gift = (pick.cidr, pick.block.version)
+            await self._write_block(pick)
+
+    async def _write_block(self, pick: Pick) -> None:
+        gift, borrows = (pick.cidr, pick.block.version), node_of(pick.after) != self._own.node
+        try:
+            opened = await open_list(self._store, self._own.node, pick.cidr) if borrows else None
             self._tried.add(gift)
-            try:
-                await self._own.copies.write(pick.block, pick.after)
-            except Lost:
-                self._tried.remove(gift)
-                self._count_lost(f"block {pick.cidr}")
-            else:
-                self._hold(pick.cidr, (a for a in pick.after.allocations if a.sequence == pick.block.version))
+            await self._own.copies.write(pick.block, pick.after)
+        except Lost:
+            self._tried.discard(gift)
+            self._count_lost(f"block {pick.cidr}")
+            return
+        self._hold(pick.cidr, (a for a in pick.after.allocations if a.sequence == pick.block.version))
+        if opened is not None:
+            with suppress(Lost):
+                await keep_list(self._store, opened, pick.after)
+                self._unlisted.discard(pick.cidr)
+
+    async def _list_borrowed(self) -> None:
+        """What is borrowed is the handle's only when its node can announce it."""
+        for cidr in sorted(self._unlisted):
+            block = await self._own.copies.get(cidr)
+            if block is None or not await is_listed(self._store, self._own.node, block_of(block)):
+                await list_all(self._own.copies, self._store, self._own.node, cidr)
 
     def _is_news(self, pick: Pick) -> bool:
         known = {(given.block, given.address) for given in self._held}

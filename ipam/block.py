@@ -71,7 +71,8 @@ def give(spec: IPAMBlockSpec, ordinals: Collection[int], holder: Holder, sequenc
     """The block with these free addresses given. `sequence` is the version of the block that is replaced."""
     since = moment_text(now)
     facts = {"handle": holder.handle, "node": holder.node, "namespace": holder.namespace, "pod": holder.pod}
-    given = [Allocation(ordinal=one, sequence=sequence, since=since, **facts) for one in ordinals]
+    borrowed = node_of(spec) != holder.node
+    given = [Allocation(ordinal=i, sequence=sequence, since=since, borrowed=borrowed, **facts) for i in ordinals]
     changed = {
         "allocations": (*spec.allocations, *given),
         "released": tuple(one for one in spec.released if one.ordinal not in ordinals),
@@ -99,10 +100,15 @@ def take_back(spec: IPAMBlockSpec, gone: Callable[[Allocation], bool], now: floa
 
 
 def without_owner(spec: IPAMBlockSpec) -> IPAMBlockSpec:
-    """The block when its owner lets go of it. Allocations without a node were the owner's, and say so from now on."""
-    node = node_of(spec)
-    kept = tuple(a if a.node or not node else a.model_copy(update={"node": node}) for a in spec.allocations)
-    return spec.model_copy(update={"affinity": "", "allocations": kept})
+    """The block when its owner lets go of it. What was the owner's is borrowed from now on, and says whose it is."""
+    return as_borrowed(spec, node_of(spec)).model_copy(update={"affinity": ""})
+
+
+def as_borrowed(spec: IPAMBlockSpec, node: str) -> IPAMBlockSpec:
+    """The block in which all that the node uses is borrowed."""
+    facts = {"node": node, "borrowed": True}
+    kept = (a.model_copy(update=facts) if node and user_of(spec, a) == node else a for a in spec.allocations)
+    return spec.model_copy(update={"allocations": tuple(kept)})
 
 
 def user_of(spec: IPAMBlockSpec, allocation: Allocation) -> str:

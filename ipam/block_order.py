@@ -25,6 +25,11 @@ def affinity_name(node: str, cidr: str) -> str:
     return f"{node}-{block_name(cidr)}"
 
 
+def borrower_name(node: str, cidr: str) -> str:
+    """The object name of what lists the addresses that a node has borrowed from a block. No affinity has it."""
+    return f"{affinity_name(node, cidr)}-borrower"
+
+
 def blocks_for(node: str, pool: IPPoolSpec) -> Iterator[str]:
     """Every block of the pool as text, beginning at the node's own place."""
     network = ipaddress.ip_network(pool.cidr)

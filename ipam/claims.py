@@ -27,7 +27,7 @@ from ipam.documents import Lost, block_of, create, delete, read, read_block, tri
 from ipam.errors import Unreadable
 from peering.resource import Resource
 from peering.resources.ipam import BlockAffinitySpec, IPAMBlockSpec
-from peering.store.protocol import Store
+from peering.store.protocol import Store, Stored
 from peering.store.resources import to_resource
 
 Condition = Callable[[IPAMBlockSpec], bool]
@@ -36,8 +36,8 @@ _LONG_AGO = 0.0
 
 async def affinities_of(store: Store, node: str) -> list[Resource]:
     """The node's BlockAffinities, by name. One that cannot be read is somebody's, but not to be worked with."""
-    found = [to_resource(stored) for stored in await store.list("BlockAffinity")]
-    return [one for one in found if isinstance(one, Resource) and _is_of(one, node)]
+    named = [stored for stored in await store.list("BlockAffinity") if _names(stored, node)]
+    return [one for one in map(to_resource, named) if isinstance(one, Resource) and _is_of(one, node)]
 
 
 async def confirmed_blocks(store: Store, node: str) -> list[str]:
@@ -138,6 +138,12 @@ async def _in_state(store: Store, affinity: Resource | None, node: str, cidr: st
     if affinity is None:
         return await create(store, "BlockAffinity", affinity_name(node, cidr), spec)
     return await write(store, affinity, spec)
+
+
+def _names(stored: Stored, node: str) -> bool:
+    """Whether the document says so; to read all of them takes long where nodes are many."""
+    spec = stored.document.get("spec")
+    return isinstance(spec, dict) and spec.get("node") == node
 
 
 def _is_of(affinity: Resource, node: str) -> bool:

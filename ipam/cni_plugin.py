@@ -3,7 +3,7 @@
 
     /usr/bin/python3 -IS underlay-ipam < network-configuration    (CNI_COMMAND and its like in the environment)
 
-Only the standard library, one file, runnable by path, and as few imports as can be: `json` is half of its time.
+Only the standard library, one file, runnable by path, and as few imports as can be: `json` would be half of its time.
 CNI 1.0.0 and 1.1.0 (ADD, DEL, CHECK, GC, STATUS, VERSION). It has two places in a list of plugins:
 
 - as the IPAM plugin of `ptp`, where the configuration has an `ipam` section: everything but VERSION is the agent's;
@@ -19,11 +19,10 @@ On success stdout has the result of an ADD or VERSION, or nothing; else the erro
 
 from __future__ import annotations
 
+import _json  # `json` takes as long to import as Python to start, and is imported for what this cannot read
 import _socket  # `socket` would take two milliseconds more, `typing` four
 import errno
-import json
 import os
-import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def _configuration(text: bytes, command: str) -> Json:
     if command == "VERSION" and not text.strip():
         return {}
     try:
-        config = json.loads(text)
+        config = _loads(text)
     except (ValueError, RecursionError) as error:
         raise CniError(NOT_DECODED, "the network configuration on stdin is no JSON", str(error)) from None
     if not isinstance(config, dict):
@@ -222,7 +221,7 @@ def _seconds(ipam: Json) -> float:
 
 def _ask(ipam: Json, request: Json) -> Json | None:
     """The agent's result. Raises CniError with its error, AgentAway; the latter too when a DEL has to wait."""
-    answer = _talk(_text(ipam, "socket", SOCKET), _seconds(ipam), json.dumps(request).encode() + b"\n")
+    answer = _talk(_text(ipam, "socket", SOCKET), _seconds(ipam), _dumps(request) + b"\n")
     error = answer.get("error")
     if error is None:
         result = answer.get("result")
@@ -246,7 +245,7 @@ def _talk(path: str, seconds: float, question: bytes) -> Json:
     finally:
         connection.close()
     try:
-        answer = json.loads(text)
+        answer = _loads(text)
         if "result" in answer or (isinstance(answer["error"]["code"], int) and isinstance(answer["error"]["msg"], str)):
             return dict(answer)
     except (ValueError, KeyError, TypeError):
@@ -268,7 +267,7 @@ def _queue(folder: str, request: Json) -> None:
     """Writes the DEL into the folder. It is on disk, and whole, when this returns. Raises CniError."""
     network, container, interface = request["config"]["name"], request["containerID"], request["ifname"]
     name = queue_name(network, container, interface)
-    text = json.dumps({"network": network, "containerID": container, "ifname": interface}).encode()
+    text = _dumps({"network": network, "containerID": container, "ifname": interface})
     unfinished = os.path.join(folder, f".{os.getpid()}")
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
@@ -363,10 +362,48 @@ def _add_default_route(interface: str) -> None:
 
 
 def _print(stdout: int, answer: Json) -> None:
-    text = json.dumps(answer).encode() + b"\n"
+    text = _dumps(answer) + b"\n"
     while text:
         text = text[os.write(stdout, text) :]
 
 
+#: Its inside, which says of itself less than it takes.
+_C: Any = _json
+
+
+class _Reading:
+    """How `json` has its scanner read."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float = parse_constant = float
+    parse_int = int
+
+
+def _loads(text: bytes) -> Any:
+    """As `json.loads`, which is asked if this is no JSON, and by a Python whose scanner is another."""
+    try:
+        said = text.decode().strip(" \t\r\n")
+        value, end = _C.make_scanner(_Reading)(said, 0)
+        if end == len(said):
+            return value
+    except Exception:  # noqa: BLE001, S110 - `json` finds the words for it
+        pass
+    import json  # noqa: PLC0415
+
+    return json.loads(text)
+
+
+def _dumps(value: Json) -> bytes:
+    """As `json.dumps`, which is asked where Python has another encoder."""
+    try:
+        encode = _C.make_encoder(None, None, _C.encode_basestring_ascii, None, ": ", ", ", False, False, True)
+        return "".join(encode(value, 0)).encode()
+    except Exception:  # noqa: BLE001
+        import json  # noqa: PLC0415
+
+        return json.dumps(value).encode()
+
+
 if __name__ == "__main__":
-    sys.exit(main(os.environ))
+    os._exit(main(os.environ))  # all is written, and to take the interpreter down takes milliseconds

@@ -70,7 +70,7 @@ async def labels_of_its_name(namespace: str) -> Mapping[str, str]:
 
 
 class CniService:
-    """All requests of one node. `condition` is asked for every STATUS."""
+    """All requests of one node. `condition` is asked for every STATUS, with what is declared at that time."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class CniService:
         node: str,
         queue: Path,
         log: Log,
-        condition: Callable[[], Condition] = Condition,
+        condition: Callable[[Declared], Condition] = lambda declared: Condition(),
         namespace_labels: NamespaceLabels = labels_of_its_name,
     ) -> None:
         self._store = store
@@ -90,6 +90,7 @@ class CniService:
         self._allocator = Allocator(store, node)
         self._crowd = Crowd(self._allocate)
         self._applying = asyncio.Lock()
+        self._said: frozenset[str] = frozenset()
         self._adding: Counter[str] = Counter()
 
     async def answer(self, line: bytes) -> bytes:
@@ -107,31 +108,38 @@ class CniService:
     async def apply_queue(self) -> set[str]:
         """Applies the DELs that wait; the handles of those that could not be."""
         async with self._applying:
-            left = set()
+            waiting: dict[str, str] = {}
+            wrong = ""
             try:
                 for deletion in take_all(self._queue):
                     handle = deletion.attachment.handle
                     try:
                         await self._allocator.release(handle)
                     except (IpamError, StoreError) as error:
-                        self._log(f"cni: DEL of {handle} waits: {error}")
-                        left.add(handle)
+                        waiting[handle] = str(error)
                     else:
                         deletion.done()
             except OSError as error:
-                self._log(f"cni: {self._queue}: {error}")
-            return left
+                wrong = f"cni: {self._queue}: {error}"
+            lines = {f"cni: DEL of {handle} waits: {error}" for handle, error in waiting.items()}
+            self._say(lines | ({wrong} if wrong else set()))
+            return set(waiting)
 
     async def keep_applying(self, interval: float = QUEUE_INTERVAL_S) -> None:
         """Applies what waits, at once and then again and again. Never ends by itself."""
         while True:
-            if not is_empty(self._queue):
-                await self.apply_queue()
+            await self.apply_queue()
             await asyncio.sleep(interval)
+
+    def _say(self, lines: set[str]) -> None:
+        """Logs what is wrong with the queue when it comes up, not for as long as it lasts."""
+        for line in sorted(lines - self._said):
+            self._log(line)
+        self._said = frozenset(lines)
 
     async def _add(self, request: CniRequest) -> Json:
         handle = _attachment(request).handle
-        if not is_empty(self._queue) and handle in await self.apply_queue():
+        if self._something_waits() and handle in await self.apply_queue():
             raise CniError(TRY_AGAIN, f"the last DEL of {handle} waits for the store")
         self._adding[handle] += 1
         try:
@@ -141,6 +149,13 @@ class CniService:
             self._adding[handle] -= 1
             self._adding += Counter()  # forgets those that are at zero
         return result_of(request, given)
+
+    def _something_waits(self) -> bool:
+        """A queue that cannot be looked at is no reason to refuse a pod; `apply_queue` says what is wrong with it."""
+        try:
+            return not is_empty(self._queue)
+        except OSError:
+            return False
 
     async def _allocate(self, asked: Sequence[tuple[CniRequest, Mapping[str, str]]]) -> list[list[Given] | Exception]:
         declared = await read_declared(self._store, self._node)
@@ -170,13 +185,12 @@ class CniService:
             raise failed[0]
 
     async def _status(self, request: CniRequest) -> None:
-        condition = self._condition()
-        if condition.reason:
-            raise CniError(LIMITED if condition.limited else NOT_AVAILABLE, f"Node/{self._node}: {condition.reason}")
         try:
-            await read_declared(self._store, self._node)
+            condition = self._condition(await read_declared(self._store, self._node))
         except (IpamError, StoreError) as error:
             raise CniError(NOT_AVAILABLE, str(error), cni_error(error).details) from None
+        if condition.reason:
+            raise CniError(LIMITED if condition.limited else NOT_AVAILABLE, f"Node/{self._node}: {condition.reason}")
 
     async def _unknown(self, request: CniRequest) -> None:
         raise CniError(INVALID_ENVIRONMENT, f"the node agent does not know the command {request.command}")

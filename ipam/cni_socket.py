@@ -1,7 +1,8 @@
 """The socket of the node agent for its CNI plugin: a request on a line, an answer on a line, and it hangs up.
 
-The folder is 0700, the socket 0600, and who connects has to be root or the agent's own user: a request frees the
-addresses of a container. A socket on which nobody listens any more is replaced, one on which somebody does is not.
+The socket is 0600, its folder 0700 unless it was there before: it may be /run. Who connects has to be root or the
+agent's own user, since a request frees the addresses of a container. A socket on which nobody listens any more is
+replaced, one on which somebody does is not.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ _BACKLOG = 1024
 _LONGEST = 1 << 20
 #: Seconds for a request to come, or for an answer to be taken.
 _PATIENCE = 10.0
+_LOOK_S = 1.0
 _REFUSED = error_line(CniError(NOT_PERMITTED, "only root may ask the node agent for addresses"))
 
 
@@ -33,7 +35,10 @@ class SocketTaken(Exception):
 
 
 async def serve_cni(service: CniService, path: Path) -> None:
-    """Answers on the socket, and applies the DELs that wait, until it is cancelled. Raises SocketTaken, OSError."""
+    """Answers on the socket, and applies the DELs that wait, until somebody removes the file or it is cancelled.
+
+    Raises SocketTaken, OSError.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, TimeoutError):
@@ -44,16 +49,18 @@ async def serve_cni(service: CniService, path: Path) -> None:
     try:
         server = await asyncio.start_unix_server(serve, sock=listening, limit=_LONGEST, backlog=_BACKLOG)
         async with server, asyncio.TaskGroup() as group:
-            group.create_task(service.keep_applying())
-            group.create_task(server.serve_forever())
+            tasks = [group.create_task(service.keep_applying()), group.create_task(server.serve_forever())]
+            while path.exists():  # noqa: ASYNC110, ASYNC240 - nobody tells, and the answer comes from memory
+                await asyncio.sleep(_LOOK_S)
+            for task in tasks:
+                task.cancel()
     finally:
         _stop_listening(listening, path)
 
 
 def listen(path: Path) -> socket.socket:
-    """A listening socket that is never open to others, in a folder that is not either. Raises SocketTaken, OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.parent.chmod(0o700)
+    """A listening socket that is never open to others. Raises SocketTaken, OSError."""
+    path.parent.mkdir(0o700, parents=True, exist_ok=True)
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         os.fchmod(made.fileno(), 0o600)  # what the file gets when it is made

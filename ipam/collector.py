@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ipam.block import is_cooling
+from ipam.borrowing import list_all, shorten
 from ipam.claims import release_block
 from ipam.documents import BlockCopies, Lost, block_of, delete, read_block
 from ipam.errors import IpamError
@@ -24,7 +25,8 @@ from peering.resources.ipam import Allocation
 from peering.store.protocol import Store
 from peering.store.resources import Loader
 
-_KINDS = ("Node", "IPPool", "IPAMConfiguration", "BlockAffinity", "IPAMBlock", "IPAMHandle")
+#: What a collector reads: only their changes are worth another observation.
+KINDS = ("Node", "IPPool", "IPAMConfiguration", "BlockAffinity", "IPAMBlock", "IPAMHandle")
 #: Calico's grace for leaked addresses.
 LEAK_GRACE_S = 900.0
 #: What could not be freed is tried again so many seconds later, at the earliest.
@@ -64,7 +66,7 @@ class Collector:
 
     async def collect(self, now: float) -> list[Freed]:
         """One observation; frees what is due, and says what it freed."""
-        resources, _, unreadable = await self._loader.load(_KINDS)
+        resources, _, unreadable = await self._loader.load(KINDS)
         reading = Reading.of(resources, self._clock())
         self._cooldown = reading.cooldown
         found = [] if unreadable else leftovers(reading, self._gone)
@@ -131,7 +133,7 @@ class Collector:
         copies, now = BlockCopies(self._store), self._clock()
         if not leftover.handle:
             ((cidr, _, _),) = leftover.gifts
-            freed = await free_in_block(copies, cidr, lambda a: leaked(cidr, a), now)
+            freed = await free_in_block(copies, self._store, cidr, lambda a: leaked(cidr, a), now)
         elif await self._holds_more(leftover):
             return ""
         else:
@@ -158,6 +160,16 @@ class Collector:
         await promise(self._store, leftover.handle, [leftover.block], found)
         return f"handle {leftover.handle} has an address in block {leftover.block} and did not say so"
 
+    async def _shorten_list(self, leftover: Leftover) -> str:
+        node, cidr = leftover.node, leftover.block
+        shortened = await shorten(BlockCopies(self._store), self._store, node, cidr)
+        return f"Node/{node} had more addresses of block {cidr} listed than it has borrowed" if shortened else ""
+
+    async def _list(self, leftover: Leftover) -> str:
+        node, cidr = leftover.node, leftover.block
+        count = await list_all(BlockCopies(self._store), self._store, node, cidr)
+        return f"Node/{node} has addresses in block {cidr} that were not listed: {count} are now" if count else ""
+
     _WAYS: Mapping[str, Callable[[Collector, Leftover], Awaitable[str]]] = {
         "block-of-no-node": _free_block,
         "block-of-no-pool": _free_empty_block,
@@ -167,6 +179,8 @@ class Collector:
         "leak": _free_leak,
         "promise": _settle_promise,
         "unpromised": _promise,
+        "list-too-long": _shorten_list,
+        "unlisted": _list,
     }
 
 

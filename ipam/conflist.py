@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,8 @@ from ipam.cni_request import ANNOTATIONS
 PLUGIN = "underlay-ipam"
 #: Runtimes take the first of the folder.
 FILE_NAME = "10-underlay.conflist"
+_SYSTEMS_PYTHON = "/usr/bin/python3"
+_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +64,27 @@ def keep_conflist(folder: Path, conflist: Conflist, ready: bool) -> bool:
     return True
 
 
-def install_plugin(folder: Path, python: str = "/usr/bin/python3") -> Path:
-    """Puts the plugin into the folder of plugins, to be run by that Python. Raises OSError."""
+def install_plugin(folder: Path, python: str = "") -> Path:
+    """Puts the plugin into the folder of plugins, to be run by that Python, else a usual one. Raises OSError."""
     path = folder / PLUGIN
+    python = python or usual_python()
     source = Path(cni_plugin.__file__).read_text(encoding="utf-8")
     _, _, rest = source.partition("\n")
     text = f"#!{python} -IS\n{rest}".encode()
     if not path.exists() or path.read_bytes() != text:
         _replace(path, text, 0o755)
     return path
+
+
+@cache
+def usual_python(systems: str = _SYSTEMS_PYTHON) -> str:
+    """The system's Python, which stays whatever becomes of ours; ours, where that is missing or too old."""
+    command = (systems, "-IS", "-c", "import sys; sys.exit(sys.version_info < (3, 11))")
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return os.path.realpath(sys.executable)
+    return systems if done.returncode == 0 else os.path.realpath(sys.executable)
 
 
 def _replace(path: Path, text: bytes, mode: int) -> None:

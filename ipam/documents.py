@@ -69,12 +69,17 @@ async def create(store: Store, kind: str, name: str, spec: Spec) -> Resource:
 
 async def write(store: Store, resource: Resource, spec: Spec) -> Resource:
     """The object with another spec. Raises Lost."""
-    changed = replace(resource, spec=spec)
+    changed = _as(resource, spec, resource.version)
     try:
         stored = await store.update(resource.kind, resource.name, changed.to_document(), resource.version)
     except (Conflict, NotFound) as error:
         raise Lost from error
-    return replace(changed, version=stored.version)
+    return _as(resource, spec, stored.version)
+
+
+def _as(resource: Resource, spec: Spec, version: int) -> Resource:
+    """`replace`, which takes some microseconds, in the place that every pod passes four times."""
+    return Resource(resource.kind, resource.name, spec, resource.labels, resource.annotations, version)
 
 
 async def write_numbered(store: Store, resource: Resource, spec: Spec) -> Resource:

@@ -19,6 +19,7 @@ from typing import cast
 
 from ipam.block import take_back
 from ipam.block_order import address_at
+from ipam.borrowing import take_off
 from ipam.documents import BlockCopies, Lost, block_of, create, delete, read, tries, write_numbered
 from peering.resource import Resource, is_name
 from peering.resources.ipam import Allocation, IPAMBlockSpec, IPAMHandleSpec
@@ -60,16 +61,21 @@ async def promise(store: Store, handle: str, blocks: Iterable[str], found: Resou
     return await write_numbered(store, found, _spec(found).model_copy(update={"blocks": together}))
 
 
-async def settle(copies: BlockCopies, store: Store, handle: str, gone: Gone, now: float) -> list[str]:
-    """Frees those of the handle's addresses that are `gone`, and promises only what is left. Returns the addresses."""
+async def settle(
+    copies: BlockCopies, store: Store, handle: str, gone: Gone, now: float, known: Resource | None = None
+) -> list[str]:
+    """Frees those of the handle's addresses that are `gone`, and promises only what is left. Returns the addresses.
+
+    `known` is the IPAMHandle as it was once read or written, which saves a read while nobody has written it since.
+    """
     freed = []
     for _ in tries(f"IPAMHandle/{handle_name(handle)}"):
-        found = await find_handle(store, handle)
+        found, known = known or await find_handle(store, handle), None
         if found is None:
             break
         kept = []
         for cidr in _spec(found).blocks:
-            addresses, holds_more = await _settle_block(copies, cidr, handle, gone, now)
+            addresses, holds_more = await _settle_block(copies, store, cidr, handle, gone, now)
             freed += addresses
             if holds_more:
                 kept.append(cidr)
@@ -79,7 +85,9 @@ async def settle(copies: BlockCopies, store: Store, handle: str, gone: Gone, now
     return freed
 
 
-async def free_in_block(copies: BlockCopies, cidr: str, gone: Callable[[Allocation], bool], now: float) -> list[str]:
+async def free_in_block(
+    copies: BlockCopies, store: Store, cidr: str, gone: Callable[[Allocation], bool], now: float
+) -> list[str]:
     """Frees the addresses of one block that are `gone`, whatever their handles. For those whose handle is not known."""
     for _ in tries(f"block {cidr}"):
         block = await copies.read(cidr)
@@ -87,12 +95,13 @@ async def free_in_block(copies: BlockCopies, cidr: str, gone: Callable[[Allocati
         if block is None or after is None or after is block.spec:
             break
         with suppress(Lost):
-            await copies.write(block, after)
-            return _freed(block_of(block), after)
+            return await _free(copies, store, block, after)
     return []
 
 
-async def _settle_block(copies: BlockCopies, cidr: str, handle: str, gone: Gone, now: float) -> tuple[list[str], bool]:
+async def _settle_block(
+    copies: BlockCopies, store: Store, cidr: str, handle: str, gone: Gone, now: float
+) -> tuple[list[str], bool]:
     """What was freed, and whether the handle still has an address there; if not, the block was written."""
     for _ in tries(f"block {cidr}"):
         block = await copies.get(cidr)
@@ -104,14 +113,17 @@ async def _settle_block(copies: BlockCopies, cidr: str, handle: str, gone: Gone,
         if holds_more and after is before:
             return [], True
         with suppress(Lost):
-            await copies.write(block, after)
-            return _freed(before, after), holds_more
+            return await _free(copies, store, block, after), holds_more
     return [], False
 
 
-def _freed(before: IPAMBlockSpec, after: IPAMBlockSpec) -> list[str]:
-    left = {a.ordinal for a in after.allocations}
-    return [address_at(before.cidr, a.ordinal) for a in before.allocations if a.ordinal not in left]
+async def _free(copies: BlockCopies, store: Store, block: Resource, after: IPAMBlockSpec) -> list[str]:
+    """Writes the block; the addresses that it has no longer, which nobody announces by themselves from now on."""
+    before, left = block_of(block), {a.ordinal for a in after.allocations}
+    freed = [a for a in before.allocations if a.ordinal not in left]
+    await take_off(store, before, freed)
+    await copies.write(block, after)
+    return [address_at(before.cidr, a.ordinal) for a in freed]
 
 
 async def _keep(store: Store, found: Resource, kept: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from ipam.block import is_cooling, is_idle, node_of, user_of
 from ipam.block_order import is_inside
+from ipam.borrowing import gift_of, gifts_of
 from ipam.new_blocks import IDLE_S, idle_blocks
 from peering.resource import Resource
 from peering.resources.ipam import Allocation, BlockAffinitySpec, IPAMBlockSpec, IPAMHandleSpec
@@ -21,7 +22,7 @@ from peering.resources.pools import IPAMConfigurationSpec, IPPoolSpec
 
 What = Literal[
     "block-of-no-node", "block-of-no-pool", "spare-block", "unfinished-claim", "block-of-nobody", "leak", "promise",
-    "unpromised",
+    "unpromised", "list-too-long", "unlisted",
 ]  # fmt: skip
 
 #: Whether the holder of an allocation is gone, as far as its node or Kubernetes knows.
@@ -32,7 +33,10 @@ Gift = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """What is left over, of which node, block and handle. `gifts` are leaked addresses, `version` is the handle's."""
+    """What is left over, of which node, block and handle.
+
+    `gifts` are addresses that leak or are not listed, `version` is that of the handle, or of the list.
+    """
 
     what: What
     node: str = ""
@@ -51,6 +55,7 @@ class Reading:
     pools: list[str] = field(default_factory=list)
     cooldown: float = 0
     affinities: list[BlockAffinitySpec] = field(default_factory=list)
+    borrowers: list[tuple[BlockAffinitySpec, int]] = field(default_factory=list)
     blocks: dict[str, IPAMBlockSpec] = field(default_factory=dict)
     handles: list[tuple[IPAMHandleSpec, int]] = field(default_factory=list)
 
@@ -67,6 +72,8 @@ class Reading:
                 reading.cooldown = one.spec.ip_cooldown_seconds
             elif isinstance(one.spec, BlockAffinitySpec) and one.spec.type == "host":
                 reading.affinities.append(one.spec)
+            elif isinstance(one.spec, BlockAffinitySpec) and one.spec.type == "borrower":
+                reading.borrowers.append((one.spec, one.version))
             elif isinstance(one.spec, IPAMBlockSpec):
                 reading.blocks[one.spec.cidr] = one.spec
             elif isinstance(one.spec, IPAMHandleSpec):
@@ -92,6 +99,7 @@ def leftovers(reading: Reading, gone: Gone) -> list[Leftover]:
         *_of_nobody(reading),
         *_leaks(reading, gone),
         *_promises(reading),
+        *_lists(reading),
     ]
     return list(dict.fromkeys(found))
 
@@ -152,6 +160,24 @@ def _promises(reading: Reading) -> Iterator[Leftover]:
     for handle, blocks in holding.items():
         for block in sorted(blocks - promised.get(handle, (set(), 0))[0]) if handle else ():
             yield Leftover("unpromised", block=block, handle=handle)
+
+
+def _lists(reading: Reading) -> Iterator[Leftover]:
+    """Lists of borrowed addresses that are empty or name what the node does not have, and what no list names."""
+    for one, version in reading.borrowers:
+        block = reading.blocks.get(one.cidr)
+        if not one.addresses or set(one.addresses) - set(gifts_of(block, one.node) if block else ()):
+            yield Leftover("list-too-long", one.node, one.cidr, version=version)
+    listed = {(one.node, one.cidr): one.addresses for one, _ in reading.borrowers}
+    missing: defaultdict[tuple[str, str], set[Gift]] = defaultdict(set)
+    for spec, a in reading.held():
+        user = user_of(spec, a)
+        if user == node_of(spec) or user not in reading.nodes:
+            continue
+        if gift_of(spec.cidr, a) not in listed.get((user, spec.cidr), ()):
+            missing[user, spec.cidr].add((spec.cidr, a.ordinal, a.sequence))
+    for (user, cidr), gifts in missing.items():
+        yield Leftover("unlisted", user, cidr, gifts=frozenset(gifts))
 
 
 def is_spare(spec: IPAMBlockSpec, now: float, cooldown: float) -> bool:

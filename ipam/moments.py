@@ -7,6 +7,7 @@ within its span of now, before or after: a time far in the future is a clock tha
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FORM = "%Y-%m-%dT%H:%M:%SZ"
@@ -14,13 +15,23 @@ _FORM = "%Y-%m-%dT%H:%M:%SZ"
 
 def moment_text(unix: float) -> str:
     """`1767225600.7` -> `2026-01-01T00:00:00Z`."""
-    return (_EPOCH + timedelta(seconds=int(unix))).strftime(_FORM)
+    return _text_of(int(unix))
 
 
 def is_recent(moment: str, now: float, span: float) -> bool:
     """Whether the moment is less than `span` seconds from now. One that is not known is not."""
+    then = _unix_of(moment)
+    return then is not None and abs(now - then) < span
+
+
+@lru_cache(maxsize=256)
+def _text_of(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).strftime(_FORM)
+
+
+@lru_cache(maxsize=4096)
+def _unix_of(moment: str) -> float | None:
     try:
-        then = (datetime.strptime(moment, _FORM).replace(tzinfo=UTC) - _EPOCH).total_seconds()
+        return (datetime.strptime(moment, _FORM).replace(tzinfo=UTC) - _EPOCH).total_seconds()
     except ValueError:
-        return False
-    return abs(now - then) < span
+        return None

@@ -15,8 +15,8 @@ from typing import cast
 from ipam.block import free_ordinals, is_idle, is_reserved, node_of
 from ipam.block_order import block_name, blocks_for, is_inside
 from ipam.claims import claim, finish, release_block
-from ipam.documents import read_declared
-from ipam.errors import PoolExhausted
+from ipam.documents import read_block, read_declared
+from ipam.errors import PoolExhausted, Unreadable
 from ipam.requests import Declared, is_automatic, version_of
 from peering.resource import Resource
 from peering.resources.ipam import IPAMBlockSpec
@@ -28,6 +28,8 @@ from peering.store.resources import to_resource
 IDLE_S = 60.0
 #: So many blocks that are reserved as a whole are passed over in one search.
 _LOOK_AHEAD = 4096
+#: So many blocks are looked at one by one before all are listed.
+_NEARBY = 4
 
 
 async def ensure_blocks(store: Store, node: Resource, pools: Iterable[Resource], now: float | None = None) -> list[str]:
@@ -64,10 +66,13 @@ def may_claim(declared: Declared, owned: Iterable[str], version: int) -> bool:
 
 async def claim_from(store: Store, declared: Declared, pool: IPPoolSpec, now: float) -> Resource | None:
     """A block of the pool that is the node's from now on; None when there is none to be had."""
+    block = await _nearby(store, declared, pool, now)
+    if block is not None:
+        return block
     listed = await store.list("IPAMBlock")
     names = {stored.name for stored in listed}
-    for cidr in islice(blocks_for(declared.node, pool), len(names) + _LOOK_AHEAD):
-        if block_name(cidr) not in names and not is_reserved(cidr, declared.reserved):
+    for cidr in _candidates(declared, pool, len(names) + _LOOK_AHEAD):
+        if block_name(cidr) not in names:
             block = await claim(store, declared.node, cidr, now)
             if block is not None:
                 return block
@@ -89,6 +94,30 @@ def idle_blocks(blocks: Sequence[IPAMBlockSpec], now: float, seconds: float) -> 
         if node_of(spec) and left[node_of(spec)] > 1 and is_idle(spec, now, seconds):
             left[node_of(spec)] -= 1
             yield spec
+
+
+def _candidates(declared: Declared, pool: IPPoolSpec, at_most: int) -> Iterator[str]:
+    """The first blocks in the node's order, without those that are reserved as a whole."""
+    order = islice(blocks_for(declared.node, pool), at_most)
+    return (cidr for cidr in order if not is_reserved(cidr, declared.reserved))
+
+
+async def _nearby(store: Store, declared: Declared, pool: IPPoolSpec, now: float) -> Resource | None:
+    """One of the first few that nobody has, with nothing listed: where many nodes begin at once, lists are long."""
+    for cidr in islice(_candidates(declared, pool, _LOOK_AHEAD), _NEARBY):
+        if await _is_there(store, cidr):
+            continue
+        block = await claim(store, declared.node, cidr, now)
+        if block is not None:
+            return block
+    return None
+
+
+async def _is_there(store: Store, cidr: str) -> bool:
+    try:
+        return await read_block(store, cidr) is not None
+    except Unreadable:
+        return True
 
 
 async def _second_hand(

@@ -8,8 +8,8 @@ blocks that the node has and knows. Whatever else happens, the request goes its 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -32,10 +32,14 @@ Gift = tuple[str, int]
 
 @dataclass(slots=True)
 class Share:
-    """What one request gets: ordinals by block. `written` are the blocks that have it, `tried` those that may."""
+    """What one request gets: ordinals by block. `written` are the blocks that have it, `tried` those that may.
+
+    `promised` is its IPAMHandle.
+    """
 
     request: Request
     picks: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    promised: Resource | None = None
     tried: set[Gift] = field(default_factory=set)
     written: dict[str, int] = field(default_factory=dict)
 
@@ -59,6 +63,7 @@ class Together:
         self._now = now
         self._read: dict[str, Resource] = {}
         self._planned: dict[str, IPAMBlockSpec] = {}
+        self._sharers: Counter[str] = Counter()
 
     async def give(self, requests: Sequence[Request]) -> list[Share]:
         """A share for each request, in their order; what is not whole has to go its own way."""
@@ -94,6 +99,7 @@ class Together:
             picks |= dict([found] if found else ())
         for cidr, ordinals in picks.items():
             self._planned[cidr] = self._giving(self._planned[cidr], request, ordinals, cidr)
+            self._sharers[cidr] += 1
         share.picks = picks
 
     def _pick(self, request: Request, version: int, count: int) -> tuple[str, tuple[int, ...]] | None:
@@ -111,15 +117,16 @@ class Together:
     async def _promise(self, share: Share) -> bool:
         """Whether the handle is a new one, and promises its blocks from now on."""
         with suppress(Lost, StoreError, IpamError):
-            await promise(self._store, share.request.handle, share.picks, None)
+            share.promised = await promise(self._store, share.request.handle, share.picks, None)
             return True
         return False
 
-    async def _write(self, cidr: str, takers: Iterable[Share]) -> None:
+    async def _write(self, cidr: str, takers: Sequence[Share]) -> None:
         block = self._read[cidr]
         after, gift = block_of(block), (cidr, block.version)
+        everybody = len(takers) == self._sharers[cidr]
         for share in takers:
-            after = self._giving(after, share.request, share.picks[cidr], cidr)
+            after = self._planned[cidr] if everybody else self._giving(after, share.request, share.picks[cidr], cidr)
             share.tried.add(gift)
         try:
             await self._own.copies.write(block, after)

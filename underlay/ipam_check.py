@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import cast
 
 from ipam.block import node_of, user_of
-from ipam.block_order import address_at, affinity_name, block_name, is_inside
+from ipam.block_order import address_at, affinity_name, block_name, borrower_name, is_inside
 from ipam.handles import handle_name
 from ipam.leftovers import Leftover, Reading, leftovers
-from peering.prefixes import numbers
+from peering.prefixes import host_prefix, numbers
 from peering.problems import Problem, ordered
 from peering.resource import Resource
 from peering.resources.observed import BGPNodeStatusSpec
@@ -47,6 +47,7 @@ def judge(resources: Iterable[Resource], announced: Iterable[Announced], now: fl
         *_outside_pools(reading),
         *_without_owner(reading),
         *_not_owned(reading, [*reported, *announced]),
+        *_not_announced(reading, current_statuses(everything, now)),
         *_without_any_node(reading),
     ]
     for leftover in leftovers(reading, lambda a: False):
@@ -204,6 +205,23 @@ def _unpromised(leftover: Leftover) -> Problem:
     )  # fmt: skip
 
 
+def _list_too_long(leftover: Leftover) -> Problem:
+    return Problem(
+        "warning", "borrowed-too-much", f"BlockAffinity/{borrower_name(leftover.node, leftover.block)}",
+        "spec.addresses", f"lists addresses of block {leftover.block} that Node/{leftover.node} does not have, or none",
+        "the controller corrects it after its --grace",
+    )  # fmt: skip
+
+
+def _unlisted(leftover: Leftover) -> Problem:
+    addresses = ", ".join(sorted(address_at(cidr, ordinal) for cidr, ordinal, _ in leftover.gifts))
+    return Problem(
+        "warning", "borrowed-unlisted", f"BlockAffinity/{borrower_name(leftover.node, leftover.block)}",
+        "spec.addresses", f"does not list {addresses}, which Node/{leftover.node} has borrowed and cannot announce",
+        "the controller corrects it after its --grace",
+    )  # fmt: skip
+
+
 #: Spare blocks are no mistake, and those of no pool are told with their addresses.
 _LEFTOVERS: Mapping[str, Callable[[Leftover], Problem]] = {
     "leak": _leak,
@@ -212,6 +230,8 @@ _LEFTOVERS: Mapping[str, Callable[[Leftover], Problem]] = {
     "block-of-nobody": _nobody,
     "promise": _too_much,
     "unpromised": _unpromised,
+    "list-too-long": _list_too_long,
+    "unlisted": _unlisted,
 }
 
 
@@ -228,12 +248,36 @@ def _not_owned(reading: Reading, announced: Iterable[Announced]) -> Iterator[Pro
     for one in announced:
         if reading.pool_of(one.prefix) is None or (one.known and _may_announce(one, own[one.node], users)):
             continue
-        whose = sorted({_of(node) for cidr, nodes in owners.items() if is_inside(one.prefix, cidr) for node in nodes})
+        around = {node for cidr, nodes in owners.items() if is_inside(one.prefix, cidr) for node in nodes}
+        whose = sorted(map(_of, _user_of(one.prefix, users) or around))
         yield Problem(
             "error", "announced-not-owned", f"{'Node' if one.known else 'neighbor'}/{one.node}", "",
             f"announces {one.prefix}, says {one.seen_by}, and it is {' and '.join(whose) or _of('')}",
             "look at that node; reflectors with ownership: enforce refuse it",
         )  # fmt: skip
+
+
+def _not_announced(reading: Reading, statuses: Iterable[BGPNodeStatusSpec]) -> Iterator[Problem]:
+    """Borrowed addresses that are listed, and of which the node's speaker knows nothing."""
+    borrowed: defaultdict[str, list[str]] = defaultdict(list)
+    for one, _ in reading.borrowers:
+        borrowed[one.node] += [host_prefix(a.address) for a in one.addresses]
+    for status in statuses:
+        own = {one.cidr for one in reading.affinities if (one.node, one.state) == (status.node, "confirmed")}
+        for prefix in borrowed[status.node]:
+            if prefix not in status.blocks and not any(is_inside(prefix, cidr) for cidr in own):
+                yield Problem(
+                    "warning", "borrowed-not-announced", f"Node/{status.node}", "",
+                    f"has borrowed {prefix.partition('/')[0]}, and its speaker does not announce it",
+                    "look at that node: is its speaker an older one?",
+                )  # fmt: skip
+
+
+def _user_of(prefix: str, users: Mapping[str, str]) -> set[str]:
+    """The node that uses a single address; nobody where that is not known, and of other prefixes."""
+    address, _, length = prefix.partition("/")
+    user = users.get(address) if length in ("32", "128") else None
+    return {user} if user else set()
 
 
 def _block_owners(reading: Reading) -> dict[str, set[str]]:
@@ -246,10 +290,13 @@ def _block_owners(reading: Reading) -> dict[str, set[str]]:
 
 
 def _may_announce(one: Announced, own: Iterable[str], users: Mapping[str, str]) -> bool:
-    """Its blocks, what lies inside them, aggregates in which it has a block, and single addresses that it uses."""
-    address, _, length = one.prefix.partition("/")
-    if length in ("32", "128") and users.get(address) == one.node:
-        return True
+    """Its blocks, what lies inside them, aggregates in which it has a block, and single addresses that it uses.
+
+    Not a single address that another node uses: that has borrowed it.
+    """
+    users_of_it = _user_of(one.prefix, users)
+    if users_of_it:
+        return one.node in users_of_it
     return any(is_inside(one.prefix, cidr) or is_inside(cidr, one.prefix) for cidr in own)
 
 

@@ -26,7 +26,8 @@ BORROWED = "borrowed"
 def block_rows(resources: Iterable[Resource]) -> list[Row]:
     """All blocks and claims, by owner and address. Of the kinds BlockAffinity and IPAMBlock."""
     found = list(resources)
-    claims = [cast(BlockAffinitySpec, one.spec) for one in found if one.kind == "BlockAffinity"]
+    affinities = (cast(BlockAffinitySpec, one.spec) for one in found if one.kind == "BlockAffinity")
+    claims = [one for one in affinities if one.type != "borrower"]
     blocks = {spec.cidr: spec for spec in (cast(IPAMBlockSpec, r.spec) for r in found if r.kind == "IPAMBlock")}
     states = {(f"{one.type}:{one.node}", one.cidr): one.state for one in claims}
     rows = [_row(spec, states.get((spec.affinity, cidr), NO_CLAIM)) for cidr, spec in blocks.items()]

@@ -170,7 +170,12 @@ _ROWS = (
         ipam.BlockAffinitySpec,
         _CALICO,
         "observed",
-        columns=(Column("Node", ".spec.node"), Column("CIDR", ".spec.cidr"), Column("State", ".spec.state")),
+        columns=(
+            Column("Node", ".spec.node"),
+            Column("CIDR", ".spec.cidr"),
+            Column("State", ".spec.state"),
+            Column("Type", ".spec.type"),
+        ),
     ),
     Kind(
         "IPAMBlock",

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from peering.resources.fields import AnyLine, Cidr, Many, OneLine, Spec, WholeNumber
+from peering.resources.fields import AnyLine, Cidr, Flag, IpAddress, Many, OneLine, Spec, WholeNumber
 
 #: Whole seconds of UTC as RFC 3339 writes them, or nothing for a time that is not known.
 Moment = Annotated[
@@ -22,17 +22,30 @@ Moment = Annotated[
 ]
 
 
+class BorrowedAddress(Spec):
+    """One address that a node has in a block that is not its own."""
+
+    address: IpAddress
+    """The address."""
+    sequence: WholeNumber = 0
+    """That of its allocation."""
+
+
 class BlockAffinitySpec(Spec):
-    """Which node claims (pending) or owns (confirmed) a block."""
+    """Which node claims (pending) or owns (confirmed) a block, or which addresses of it a node has borrowed."""
 
     node: OneLine
     """The node."""
     cidr: Cidr
     """The block."""
     state: Literal["pending", "confirmed", "pendingDeletion"] = "pending"
-    """How far the claim is."""
-    type: Literal["host", "virtual"] = "host"
-    """Whether `node` is a node, or one of Calico's owners that are none."""
+    """How far the claim is; a borrower claims nothing."""
+    type: Literal["host", "virtual", "borrower"] = "host"
+    """Whether `node` is a node, one of Calico's owners that are none, or a node that borrows."""
+    addresses: Annotated[tuple[BorrowedAddress, ...], Field(max_length=65536)] = ()
+    """Of a borrower: the addresses that the node announces by themselves."""
+    sequence: WholeNumber = 0
+    """Of a borrower: the store's version of the object that the last write replaced."""
 
 
 class Allocation(Spec):
@@ -46,6 +59,8 @@ class Allocation(Spec):
     """The block's sequence when the address was given: no other gift of it has the same."""
     node: AnyLine = ""
     """The node that uses the address; empty for the block's owner."""
+    borrowed: Flag = False
+    """Whether the block was not the node's when the address was given, or is not any more."""
     namespace: AnyLine = ""
     """The pod's namespace."""
     pod: AnyLine = ""

@@ -11,9 +11,9 @@ last commits, never the file, and with the power the pods whose addresses they w
 may hold Secrets.
 
 What reads or writes one object is tried at once, on a connection that does not wait: that takes less time than to wake
-a thread, and many processes on few cores wake each other's for nothing. If another process has the lock, and for
-whatever may take longer, there is one worker thread, so that waiting for a lock never stops an event loop. The thread
-also copies the log back into the file now and then (a checkpoint), which waits for the disk.
+a thread. If it is another's turn to write (turns.py), and for whatever may take longer, there is one worker thread, so
+that waiting never stops an event loop. The thread also copies the log back into the file now and then (a checkpoint),
+which waits for the disk.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
 from peering.store.file_events import FileEvents
-from peering.store.lock_queue import LockQueue
 from peering.store.protocol import Changed, Conflict, Document, NotFound, Stored, StoreError, Write
+from peering.store.turns import Turns
+from peering.store.worker import Worker
 
 T = TypeVar("T")
 
@@ -42,12 +42,11 @@ CREATE TABLE IF NOT EXISTS objects (
     kind TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, document TEXT,
     PRIMARY KEY (kind, name)) WITHOUT ROWID;
 CREATE UNIQUE INDEX IF NOT EXISTS objects_version ON objects (version);
+CREATE INDEX IF NOT EXISTS objects_deleted ON objects (version) WHERE document IS NULL;
 CREATE TABLE IF NOT EXISTS counter (version INTEGER NOT NULL);
 INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
 """
 _LOCK_TIMEOUT_S = 30.0
-#: A transaction takes a tenth of a millisecond, so who has the lock may be done after some more tries.
-_TRIES_AT_ONCE = 8
 #: Seconds for which what is done at once may keep the event loop.
 _BREATH_S = 0.001
 _POLL_S = 5.0
@@ -65,9 +64,10 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._thread = Worker("sqlite")
         self._connection: sqlite3.Connection | None = None
         self._impatient: sqlite3.Connection | None = None
+        self._turns: Turns | None = None
         self._breath = 0.0
 
     async def get(self, kind: str, name: str) -> Stored:
@@ -94,7 +94,7 @@ class SqliteStore:
 
     async def apply_all(self, writes: Sequence[Write], kinds: Iterable[str], since: int) -> None:
         wanted, all_writes = tuple(kinds), tuple(writes)
-        await self._run(lambda db: _alone(db, lambda: _apply_all(db, all_writes, wanted, since)))
+        await self._run(lambda db: _alone(db, lambda: _apply_all(db, all_writes, wanted, since)), writes=True)
 
     async def watch(self, kinds: Iterable[str], since: int) -> AsyncIterator[Sequence[Changed]]:
         wanted = tuple(kinds)
@@ -109,42 +109,51 @@ class SqliteStore:
                     waits = _waits()
 
     async def close(self) -> None:
-        with contextlib.suppress(RuntimeError):
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
-        self._thread.shutdown(wait=False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOCK_TIMEOUT_S):
+                await self._thread.run(self._disconnect)
+        self._thread.end()
 
-    async def _run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """In the thread, and again while another connection has the lock: SQLite undoes what it could not finish."""
+    async def _run(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
+        """In the thread, which waits for its turn, and for whoever has SQLite's lock without one."""
+        latest = time.monotonic() + _LOCK_TIMEOUT_S
+
+        def in_time(db: sqlite3.Connection) -> T:
+            if time.monotonic() > latest:
+                raise StoreError(f"{self._path}: others kept the lock for {_LOCK_TIMEOUT_S:g} seconds")
+            return operation(db)
 
         def run() -> T:
-            with LockQueue(self._path.parent, _LOCK_TIMEOUT_S) as queue:
-                while True:
-                    try:
-                        return operation(self._connect())
-                    except (sqlite3.Error, OSError) as error:
-                        if not _is_locked(error) or not queue.sleep():
-                            raise StoreError(f"{self._path}: {error}") from error
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
-
-    async def _at_once(self, operation: Callable[[sqlite3.Connection], T]) -> T:
-        """Now, or very soon; in the thread if another connection keeps the lock. The operation must be a small one.
-
-        All others of the event loop have their turn before a second try, and in between when much is done at once.
-        """
-        for number in range(_TRIES_AT_ONCE):
-            if number or time.monotonic() - self._breath > _BREATH_S:
-                await asyncio.sleep(0)
-                self._breath = time.monotonic()
-            if self._impatient is None:
-                break
             try:
-                return operation(self._impatient)
+                db, turns = self._connect()
+                return turns.wait(lambda: in_time(db)) if writes else operation(db)
+            except (sqlite3.Error, OSError) as error:
+                raise StoreError(f"{self._path}: {error}") from error
+
+        try:
+            async with asyncio.timeout(2 * _LOCK_TIMEOUT_S):
+                return await self._thread.run(run)
+        except TimeoutError:
+            raise StoreError(f"{self._path}: others keep the lock; is one of them stopped?") from None
+
+    async def _at_once(self, operation: Callable[[sqlite3.Connection], T], *, writes: bool = False) -> T:
+        """Now, or in the thread if it is another's turn. The operation must be a small one.
+
+        All others of the event loop have their turn in between when much is done at once.
+        """
+        if time.monotonic() - self._breath > _BREATH_S:
+            await asyncio.sleep(0)
+            self._breath = time.monotonic()
+        db, turns = self._impatient, self._turns
+        if db is not None and turns is not None:
+            try:
+                return turns.at_once(partial(operation, db)) if writes else operation(db)
+            except BlockingIOError:
+                pass
             except sqlite3.Error as error:
                 if not _is_locked(error):
                     raise StoreError(f"{self._path}: {error}") from error
-                os.sched_yield()  # on a busy machine, whoever has the lock waits for a core
-        return await self._run(operation)
+        return await self._run(operation, writes=writes)
 
     async def _write(self, operation: Callable[[sqlite3.Connection, int], None]) -> int:
         """Runs the operation in a write transaction of its own, with the version it gives to what it writes."""
@@ -154,33 +163,45 @@ class SqliteStore:
             operation(db, version)
             return version
 
-        version = await self._at_once(lambda db: _alone(db, lambda: write(db)))
+        version = await self._at_once(lambda db: _alone(db, lambda: write(db)), writes=True)
         if version % _CHECKPOINT_EVERY == 0:
             await self._run(_checkpoint)
         return version
 
-    def _connect(self) -> sqlite3.Connection:
-        if self._connection is None:
+    def _connect(self) -> tuple[sqlite3.Connection, Turns]:
+        """In turn, because SQLite does not wait when several make a new file a WAL one at once."""
+        if self._connection is None or self._turns is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-            db = self._open()
-            _when_unlocked(lambda: db.execute("PRAGMA journal_mode=WAL"))
-            db.execute("PRAGMA synchronous=NORMAL")
-            _when_unlocked(lambda: db.executescript(_SCHEMA))
-            self._connection = db
-            self._impatient = self._open()
-            self._impatient.execute("PRAGMA synchronous=NORMAL")
+            turns = Turns(self._path.parent)
+            self._connection = turns.wait(self._make)
+            self._impatient = self._open(0)
             self._impatient.execute("PRAGMA wal_autocheckpoint=0")
-        return self._connection
+            self._turns = turns
+        return self._connection, self._turns
 
-    def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+    def _make(self) -> sqlite3.Connection:
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        db = self._open(_LOCK_TIMEOUT_S)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.executescript(_SCHEMA)
+        return db
+
+    def _open(self, timeout: float) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, timeout=timeout, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA synchronous=NORMAL")
+        return db
 
     def _disconnect(self) -> None:
+        """In turn: the last to go copies the log into the file, alone."""
+        if self._turns is not None:
+            self._turns.wait(self._close)
+            self._turns.close()
+        self._impatient = self._connection = self._turns = None
+
+    def _close(self) -> None:
         for connection in (self._impatient, self._connection):
             if connection is not None:
                 connection.close()
-        self._impatient = self._connection = None
 
 
 def _alone(db: sqlite3.Connection, operation: Callable[[], T]) -> T:
@@ -197,25 +218,11 @@ def _checkpoint(db: sqlite3.Connection) -> None:
         if pages > _LONGEST_LOG:
             db.execute(f"PRAGMA busy_timeout={_RESTART_MS}")
             db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
-    db.execute("PRAGMA busy_timeout=0")
+    db.execute(f"PRAGMA busy_timeout={_LOCK_TIMEOUT_S * 1000:.0f}")
 
 
 def _is_locked(error: Exception) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def _when_unlocked(operation: Callable[[], object]) -> None:
-    """SQLite does not wait for the lock when a new file is made a WAL one by several processes at once."""
-    deadline = time.monotonic() + _LOCK_TIMEOUT_S
-    while True:
-        try:
-            operation()
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
 
 
 def _waits() -> Iterator[float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Coroutine, Generator, Iterable, Iterator, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from peering.store.protocol import Conflict, Document, NotFound, Stored
@@ -152,6 +153,7 @@ class Rules:
             self._check_addresses(spec)
         self._check_owners(blocks)
         self._check_promises(blocks)
+        self._check_borrowed(blocks)
 
     def _check_addresses(self, spec: Document) -> None:
         used = [a["ordinal"] for a in spec.get("allocations", ())]
@@ -177,6 +179,16 @@ class Rules:
             for a in spec.get("allocations", ()):
                 said = promised.get(a["handle"], ())
                 assert spec["cidr"] in said, f"{a['handle']} does not say that it is in {spec['cidr']}"
+
+    def _check_borrowed(self, blocks: dict[str, Document]) -> None:
+        """A listed address is that node's, by that very gift."""
+        for one in self._specs("BlockAffinity"):
+            if one.get("type") == "borrower":
+                network = ip_network(one["cidr"])
+                gifts = [a for a in blocks.get(one["cidr"], {}).get("allocations", ()) if a["node"] == one["node"]]
+                held = {(str(network[a["ordinal"]]), a.get("sequence", 0)) for a in gifts}
+                listed = {(a["address"], a.get("sequence", 0)) for a in one.get("addresses", ())}
+                assert listed <= held, f"listed for {one['node']}, and not its own: {listed - held}"
 
     def _specs(self, kind: str) -> Iterator[Document]:
         return (one.document["spec"] for one in self._store.all(kind))

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.ipam import Hold, duplicates
+from peering.store.open_store import open_store
+from peering.store.protocol import StoreError
 
 ROOT = Path(__file__).parents[2]
 BENCH = ROOT / "bench" / "ipam.py"
@@ -43,6 +45,7 @@ def test_the_last_line_for_scripts(tmp_path: Path) -> None:
     assert (found["processes"], found["allocations"], found["nodes"], found["duplicates"]) == (2, 6, 3, 0)
     assert found["allocations_per_s"] == round(found["allocationsPerS"], 1) > 0
     assert found["firstBlockFailures"] == 0
+    assert found["rawTransactionsPerSMin"] > found["allocationsPerSMax"], "the floor"
     left = subprocess.run(
         [sys.executable, "-m", "underlay", "ipam", "show", "-o", "json", "--store", f"sqlite:{tmp_path}/store.db"],
         cwd=ROOT, capture_output=True, text=True, check=True,
@@ -50,8 +53,10 @@ def test_the_last_line_for_scripts(tmp_path: Path) -> None:
     assert json.loads(left.stdout) == []
 
 
-def test_a_store_that_is_none_is_no_figure() -> None:
-    done = run("--processes", "1", "--allocations", "1", "--store", "nowhere", "--json")
-    assert done.returncode != 0
-    assert "no store" in done.stderr
-    assert done.stdout == ""
+@pytest.mark.parametrize("store", ["nowhere", "kubernetes"])
+def test_a_store_that_is_none_is_no_figure(store: str) -> None:
+    """What `--store` says goes to `open_store` as it is, and what that says of it is told."""
+    with pytest.raises(StoreError) as said:
+        open_store(store)
+    done = run("--processes", "1", "--allocations", "1", "--store", store, "--json")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{said.value}\n")

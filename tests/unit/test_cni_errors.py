@@ -179,7 +179,7 @@ def in_condition(condition: Condition) -> Callable[[Folder], AbstractAsyncContex
     @asynccontextmanager
     async def serving(folder: Folder) -> AsyncIterator[None]:
         await declare_pools(folder)
-        async with agent(folder, condition=lambda: condition):
+        async with agent(folder, condition=lambda declared: condition):
             yield
 
     return serving

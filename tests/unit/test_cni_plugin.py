@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ipam import cni_plugin
 from ipam.cni_plugin import queue_name
@@ -90,6 +92,18 @@ def test_add_again_check_and_del(folder: Folder, version: str) -> None:
             (await call(folder, "DEL", "c1", version)).nothing()
             (await call(folder, "DEL", "never-added", version)).nothing()
             assert set(await held(folder)) == {f"{NETWORK}.c2"}
+
+    run(work())
+
+
+def test_adds_of_one_container_at_once_are_one(folder: Folder) -> None:
+    async def work() -> None:
+        await declare_pools(folder)
+        async with agent(folder):
+            outcomes = await asyncio.gather(*(call(folder, "ADD", "c1") for _ in range(6)))
+        results = [outcome.result() for outcome in outcomes]
+        assert results == [results[0]] * 6
+        assert await held(folder) == {f"{NETWORK}.c1": {ip["address"].split("/")[0] for ip in results[0]["ips"]}}
 
     run(work())
 
@@ -174,8 +188,10 @@ def test_it_needs_nothing_but_the_interpreter() -> None:
         [sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True, cwd="/"
     )
     loaded = set(done.stdout.split())
-    assert {"json", "_socket", "errno"} <= loaded
-    assert loaded.isdisjoint({"socket", "typing", "ctypes", "asyncio", "hashlib", "logging", "pathlib", "ipam"})
+    assert {"_json", "_socket", "errno"} <= loaded
+    assert loaded.isdisjoint(
+        {"json", "re", "socket", "typing", "ctypes", "asyncio", "hashlib", "logging", "pathlib", "ipam"}
+    )
 
 
 def test_del_without_an_agent_is_applied_when_it_is_back(folder: Folder) -> None:
@@ -272,3 +288,39 @@ async def started(folder: Folder) -> asyncio.subprocess.Process:
 
 def root() -> Path:
     return Path(cni_plugin.__file__).parent.parent
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4), st.sampled_from((None, 2)))
+def test_json_is_read_and_written_as_json_does(value: dict[str, Any], indent: int | None) -> None:
+    assert cni_plugin._dumps(value) == json.dumps(value).encode()
+    for ascii_only in (True, False):
+        text = f" {json.dumps(value, indent=indent, ensure_ascii=ascii_only)}\n"
+        try:
+            encoded = text.encode()
+        except UnicodeEncodeError:  # half a surrogate pair
+            continue
+        assert cni_plugin._loads(encoded) == json.loads(text)
+
+
+@pytest.mark.parametrize("text", ["", "{", "nul", "[1] 2", '{"a" 1}', '"\x01"', "01", "[" * 100_000, "\ud800"])
+def test_what_is_no_json_is_told_in_its_words(text: str) -> None:
+    outcomes = []
+    for loads in (cni_plugin._loads, json.loads):
+        with pytest.raises((ValueError, RecursionError)) as caught:
+            loads(text.encode(errors="surrogatepass"))
+        outcomes.append(str(caught.value))
+    assert outcomes[0] == outcomes[1]
+    assert cni_plugin._loads(b"\xef\xbb\xbf{}") == {}, "a byte order mark is none of its business"
+
+
+def test_python_with_another_scanner_uses_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cni_plugin, "_C", object())
+    assert cni_plugin._loads(b'{"a": [1.5, null]}') == {"a": [1.5, None]}
+    assert cni_plugin._dumps({"a": [1.5, None]}) == b'{"a": [1.5, null]}'

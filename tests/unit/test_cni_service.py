@@ -284,7 +284,6 @@ def test_unfinished_file_is_no_del(folder: Folder) -> None:
 
 
 def test_socket_is_for_its_user_only(folder: Folder) -> None:
-    folder.socket.parent.mkdir(mode=0o755)
     with listen(folder.socket):
         assert folder.socket.stat().st_mode & 0o777 == 0o600
         assert folder.socket.parent.stat().st_mode & 0o777 == 0o700
@@ -295,6 +294,15 @@ def test_socket_is_for_its_user_only(folder: Folder) -> None:
     folder.socket.write_text("")
     with pytest.raises(SocketTaken, match="is no socket"):
         listen(folder.socket)
+
+
+def test_a_folder_that_was_there_keeps_its_mode(folder: Folder) -> None:
+    """It may be /run."""
+    folder.socket.parent.mkdir()
+    folder.socket.parent.chmod(0o755)
+    with listen(folder.socket):
+        assert folder.socket.stat().st_mode & 0o777 == 0o600
+        assert folder.socket.parent.stat().st_mode & 0o777 == 0o755
 
 
 def test_other_users_are_refused(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,5 +403,27 @@ def test_round_that_fails_is_told_to_all_of_it() -> None:
         found = await asyncio.gather(crowd.join(1), crowd.join(2), return_exceptions=True)
         assert [str(one) for one in found] == ["away", "away"]
         assert await crowd.join(3) == "here"
+
+    run(work())
+
+
+def test_what_is_wrong_with_the_queue_is_said_once_and_keeps_no_pod_waiting(folder: Folder) -> None:
+    async def work() -> None:
+        await declare_pools(folder)
+        folder.queue.write_text("a file in its place")
+        logged = list[str]()
+        async with agent(folder, logged=logged) as service:
+            for _ in range(3):
+                assert await service.apply_queue() == set()
+            assert len(addresses(await ask(service, folder, "ADD", "c1"))) == 2
+            assert logged == [f"cni: {folder.queue}: [Errno 20] Not a directory: '{folder.queue}'"]
+            folder.queue.unlink()
+            queue_up(folder, "c1")
+            assert await service.apply_queue() == set()
+            assert (folder.queued(), await held(folder)) == ([], {})
+            folder.queue.rmdir()
+            folder.queue.write_text("again")
+            await service.apply_queue()
+            assert len(logged) == 2
 
     run(work())

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from ipam.addresses import assign, release
+from ipam.allocator import Allocator
 from ipam.block_order import affinity_name, block_name, blocks_for
 from ipam.claims import confirmed_blocks, release_block
 from ipam.collector import Collector, Freed
-from ipam.errors import NoPool, PoolExhausted
+from ipam.errors import PoolExhausted
 from ipam.new_blocks import ensure_blocks
+from ipam.requests import Request
 from peering.manifests import parse_manifests
 from peering.resource import Resource
 from peering.resources.pools import IPPoolSpec
@@ -179,43 +180,6 @@ async def _names(objects: Awaitable[Iterable[Stored]]) -> list[str]:
     return [stored.name for stored in await objects]
 
 
-def test_addresses_belong_to_handles_and_are_given_once(tmp_path: Path) -> None:
-    async def check(store: SqliteStore) -> None:
-        for declared in (PODS, PODS6):
-            await put(store, declared)
-        await ensure_blocks(store, node("a"), [PODS, PODS6])
-        first = await assign(store, "a", "pod-1")
-        assert [address.rsplit("/")[1] for address in first] == ["32", "128"]
-        assert await assign(store, "a", "pod-1") == first
-        second = await assign(store, "a", "pod-2")
-        assert not set(first) & set(second)
-        assert await release(store, "pod-1") == 2
-        assert await release(store, "pod-1") == 0
-        third = await assign(store, "a", "pod-3")
-        assert not set(third) & {*first, *second}, "the longest unused address is the next"
-
-    in_store(tmp_path, check)
-
-
-def test_a_full_pool_says_so(tmp_path: Path) -> None:
-    async def check(store: SqliteStore) -> None:
-        await put(store, pool("tiny", cidr="10.9.0.0/30", blockSize=30))
-        given = [(await assign(store, "a", f"pod-{i}"))[0] for i in range(4)]
-        assert len(set(given)) == 4
-        with pytest.raises(PoolExhausted, match=r"no address is free for Node/a in the IPv4 pools 10\.9\.0\.0/30"):
-            await assign(store, "a", "pod-5")
-
-    in_store(tmp_path, check)
-
-
-def test_a_node_without_a_pool_has_no_address_to_give(tmp_path: Path) -> None:
-    async def check(store: SqliteStore) -> None:
-        with pytest.raises(NoPool, match="no enabled IPPool is for Node/a"):
-            await assign(store, "a", "pod-1")
-
-    in_store(tmp_path, check)
-
-
 def test_the_block_of_a_node_that_is_gone_is_freed_after_two_observations(tmp_path: Path) -> None:
     async def check(store: SqliteStore) -> None:
         await put(store, PODS)
@@ -267,13 +231,13 @@ def test_an_empty_block_whose_pool_is_gone_is_freed_and_one_in_use_is_not(tmp_pa
         for name in ("a", "b"):
             await put(store, node(name))
             await ensure_blocks(store, node(name), [PODS])
-        await assign(store, "a", "pod-1")
+        await Allocator(store, "a").allocate(Request("pod-1"))
         collector = Collector(store, grace=10, leak_grace=10)
         assert await collector.collect(0) == []
         await store.delete("IPPool", "pods")
         assert await collector.collect(1) == []
         assert _nodes(await collector.collect(20)) == ["b"]
-        await release(store, "pod-1")
+        await Allocator(store, "a").release("pod-1")
         await collector.collect(21)
         assert _nodes(await collector.collect(40)) == ["a"]
 

@@ -295,8 +295,12 @@ class CountingStore(SteppedStore):
         self.asked.append(f"update {kind}")
         return await super().update(kind, name, document, version)
 
+    async def delete(self, kind: str, name: str, version: int | None = None) -> None:
+        self.asked.append(f"delete {kind}")
+        await super().delete(kind, name, version)
 
-def test_most_requests_are_three_operations() -> None:
+
+def test_most_requests_are_two_operations() -> None:
     store = CountingStore()
     cluster = Cluster(store)
     cluster.pool(cidr="10.0.0.0/26", size=26)
@@ -304,10 +308,31 @@ def test_most_requests_are_three_operations() -> None:
     cluster.give("a", "first")
     store.asked.clear()
     cluster.do(cluster.allocators["a"].allocate(Request("second"), declared))
-    assert store.asked == ["get IPAMHandle", "create IPAMHandle", "update IPAMBlock"]
+    assert store.asked == ["create IPAMHandle", "update IPAMBlock"]
     store.asked.clear()
     cluster.release("a", "second")
-    assert store.asked == ["get IPAMHandle", "update IPAMBlock"], "and the handle is deleted"
+    assert store.asked == ["update IPAMBlock", "delete IPAMHandle"]
+    store.asked.clear()
+    cluster.release("a", "second")
+    assert store.asked == ["get IPAMHandle"]
+
+
+def test_release_looks_again_when_the_handle_has_changed_since() -> None:
+    """Another process gave it more, or has released it and given it anew."""
+    cluster = Cluster()
+    cluster.pool(cidr="10.0.0.0/28")
+    cluster.give("a", "first")
+    cluster.give("a", "pod")
+    cluster.give("a", "third", ipv4=2)
+    more = cluster.given("b", "pod", ipv4=2)
+    assert len({one.block for one in more}) == 2
+    assert sorted(cluster.release("a", "pod")) == sorted(one.address for one in more)
+    assert cluster.handles() == {"first", "third"}
+    cluster.give("a", "pod")
+    cluster.release("b", "pod")
+    anew = cluster.give("b", "pod")
+    assert cluster.release("a", "pod") == anew
+    assert cluster.handles() == {"first", "third"}
 
 
 def _pools(store: SteppedStore) -> list[Any]:
@@ -330,15 +355,19 @@ class FailingStore(SteppedStore):
         return stored
 
 
-def test_a_write_that_took_effect_and_failed_is_taken_back() -> None:
+def test_a_write_that_took_effect_and_failed_is_found_or_taken_back() -> None:
+    """Found where the request goes on, taken back where it does not."""
     store = FailingStore()
     cluster = Cluster(store)
     cluster.pool()
-    cluster.give("a", "first")
     store.after = lambda kind: kind == "IPAMBlock"
     with pytest.raises(StoreError, match="time-out"):
         cluster.give("a", "pod")
-    assert cluster.handles() == {"first"}
+    assert cluster.handles() == set()
+    cluster.give("a", "first")
+    store.after = lambda kind: kind == "IPAMBlock"
+    assert cluster.give("a", "pod") == cluster.give("a", "pod")
+    assert cluster.handles() == {"first", "pod"}
 
 
 def test_a_block_that_always_changes_is_given_up_after_a_hundred_times() -> None:

@@ -30,8 +30,8 @@ def block(cidr: str, owner: str, *allocations: dict[str, Any]) -> Document:
     return "IPAMBlock", name, {"cidr": cidr, "affinity": owner, "allocations": list(allocations), **empty}
 
 
-def held(ordinal: int, handle: str, sequence: int, node: str, pod: str = "") -> dict[str, Any]:
-    of_pod = {"namespace": "default", "pod": pod} if pod else {}
+def held(ordinal: int, handle: str, sequence: int, node: str, pod: str = "", **more: Any) -> dict[str, Any]:
+    of_pod = {"namespace": "default", "pod": pod, **more} if pod else more
     return {"ordinal": ordinal, "handle": handle, "sequence": sequence, "node": node, "since": EMPTY, **of_pod}
 
 
@@ -40,12 +40,19 @@ def claim(node: str, cidr: str, state: str = "confirmed") -> Document:
     return "BlockAffinity", name, {"node": node, "cidr": cidr, "state": state}
 
 
+def borrower(node: str, cidr: str, *addresses: tuple[str, int]) -> Document:
+    name = f"{node}-{cidr.replace('.', '-').replace('/', '-')}-borrower"
+    listed = [{"address": address, "sequence": sequence} for address, sequence in addresses]
+    return "BlockAffinity", name, {"node": node, "cidr": cidr, "type": "borrower", "addresses": listed}
+
+
 def handle(name: str, *blocks: str) -> Document:
     return "IPAMHandle", name, {"handle": name, "blocks": list(blocks)}
 
 
 def report(node: str, *blocks: str, age: float = 0) -> Document:
-    return "BGPNodeStatus", node, {"node": node, "reported": time.time() - age, "blocks": list(blocks)}
+    """`reported` is made a time when it is written: the tests may begin long after this module was read."""
+    return "BGPNodeStatus", node, {"node": node, "reported": -age, "blocks": list(blocks)}
 
 
 #: node-2 uses an address in a block of node-1.
@@ -53,12 +60,13 @@ HEALTHY: list[Document] = [
     POOL, *NODES,
     block(
         "10.244.0.0/26", "host:node-1",
-        held(9, "node-2.pod-1", 12, "node-2", "web-2"),
+        held(9, "node-2.pod-1", 12, "node-2", "web-2", borrowed=True),
         held(5, "node-1.pod-1", 7, "node-1", "web-1"),
     ),
     block("10.244.0.64/26", "host:node-2"),
     claim("node-1", "10.244.0.0/26"),
     claim("node-2", "10.244.0.64/26"),
+    borrower("node-2", "10.244.0.0/26", ("10.244.0.9", 12)),
     handle("node-1.pod-1", "10.244.0.0/26"),
     handle("node-2.pod-1", "10.244.0.0/26"),
     report("node-1", "10.244.0.0/26"),
@@ -67,7 +75,7 @@ HEALTHY: list[Document] = [
 
 #: Everything that can be wrong, once.
 SICK: list[Document] = [
-    *HEALTHY[:-1],
+    *HEALTHY[:-2],
     report("node-2", "10.244.0.64/26", "10.244.0.9/32", "10.244.0.0/26", "10.244.7.0/26", "10.244.0.5/32"),
     block("10.244.1.0/26", "host:node-1", held(3, "twin-1", 20, "node-1"), held(3, "twin-2", 21, "node-1")),
     claim("node-1", "10.244.1.0/26"),
@@ -91,6 +99,10 @@ SICK: list[Document] = [
     claim("node-1", "10.99.0.0/26"),
     claim("node-1", "10.99.0.64/26"),
     handle("old", "10.99.0.0/26"),
+    block("10.244.5.0/26", "host:node-1", *(held(i, "", 50 + i, "node-2", borrowed=True) for i in (1, 2, 3))),
+    claim("node-1", "10.244.5.0/26"),
+    borrower("node-2", "10.244.5.0/26", ("10.244.5.1", 51), ("10.244.5.2", 51)),
+    report("node-1", "10.244.0.0/26", "10.244.5.1/32"),
 ]
 
 
@@ -102,6 +114,8 @@ class World(Shell):
             store = SqliteStore(self.path)
             for kind, name, spec in documents:
                 head = {"apiVersion": "underlay.io/v1alpha1", "kind": kind, "metadata": {"name": name}}
+                if "reported" in spec:
+                    spec = {**spec, "reported": time.time() + spec["reported"]}
                 await store.create(kind, name, {**head, "spec": spec})
             await store.close()
 
@@ -177,8 +191,8 @@ def test_check_finds_everything_that_is_wrong(world: World, equals_golden: Calla
 
 CODES = (
     "address-held-twice", "address-leaked", "announced-not-owned", "block-owner-differs", "block-unclaimed",
-    "block-without-node", "block-without-owner", "blocks-overlap", "outside-pools", "promise-missing",
-    "promise-too-large", "unfinished-claim",
+    "block-without-node", "block-without-owner", "blocks-overlap", "borrowed-not-announced", "borrowed-too-much",
+    "borrowed-unlisted", "outside-pools", "promise-missing", "promise-too-large", "unfinished-claim",
 )  # fmt: skip
 
 

@@ -61,8 +61,23 @@ class Scene:
         await collector.collect(5)
 
     def held_by(self, handle: str) -> int:
+        return len(self.gifts_of(handle))
+
+    def gifts_of(self, handle: str) -> set[int]:
+        """The sequences of what the handle holds."""
         blocks = [one.document["spec"] for one in self.store.all("IPAMBlock")]
-        return sum(a["handle"] == handle for spec in blocks for a in spec.get("allocations", ()))
+        return {a["sequence"] for spec in blocks for a in spec.get("allocations", ()) if a["handle"] == handle}
+
+    def listed(self) -> set[int]:
+        """The sequences of what borrowers can announce."""
+        specs = [one.document["spec"] for one in self.store.all("BlockAffinity")]
+        return {a["sequence"] for spec in specs for a in spec.get("addresses", ())}
+
+    def forget_lists(self) -> None:
+        """As if who made them had died before."""
+        for one in self.store.all("BlockAffinity"):
+            if one.document["spec"].get("type") == "borrower":
+                del self.store.objects["BlockAffinity", one.name]
 
 
 Story = Callable[[Scene], list[Work]]
@@ -163,6 +178,69 @@ def leak_against_the_next_gift(scene: Scene) -> list[Work]:
     return [again(), scene.collect_twice(gone=lambda a: a.handle == "pod-1")]
 
 
+# What is borrowed
+
+
+def borrowing_against_release(scene: Scene) -> list[Work]:
+    scene.done(claim(scene.store, "a", BLOCK, NOW))
+    return [scene.sticky("b", "pod-1", "10.0.0.1"), scene.allocators["c"].release("pod-1")]
+
+
+def two_that_borrow_for_one_node(scene: Scene) -> list[Work]:
+    """One address is released meanwhile, so that the list may end while the other is put on it."""
+    scene.done(claim(scene.store, "a", BLOCK, NOW))
+    scene.done(scene.sticky("b", "pod-1", "10.0.0.1"))
+    other = Allocator(scene.store, "b", now)
+    return [
+        scene.sticky("b", "pod-2", "10.0.0.2"),
+        other.allocate(Request("pod-3", addresses=("10.0.0.3",))),
+        scene.allocators["c"].release("pod-1"),
+    ]
+
+
+def borrowed_and_asked_for_again(scene: Scene) -> list[Work]:
+    """The first to ask has died before it could list the address."""
+    scene.done(claim(scene.store, "a", BLOCK, NOW))
+    scene.done(scene.sticky("b", "pod-1", "10.0.0.1"))
+    scene.forget_lists()
+    return [scene.sticky("b", "pod-1", "10.0.0.1"), scene.allocators["c"].release("pod-1")]
+
+
+def borrowed_and_found_by_the_collector(scene: Scene) -> list[Work]:
+    scene.done(claim(scene.store, "a", BLOCK, NOW))
+    scene.done(scene.sticky("b", "pod-1", "10.0.0.1"))
+    scene.forget_lists()
+    return [scene.collect_twice(), scene.allocators["c"].release("pod-1")]
+
+
+def borrowed_anew_against_an_old_copy(scene: Scene) -> list[Work]:
+    """Who releases pod-1 with a copy that is old must leave the gift after it on the list."""
+    scene.done(claim(scene.store, "a", BLOCK, NOW))
+    scene.done(scene.sticky("b", "pod-1", "10.0.0.1"))
+
+    async def again() -> None:
+        await Allocator(scene.store, "b", now).release("pod-1")
+        await Allocator(scene.store, "b", now).allocate(Request("pod-2", addresses=("10.0.0.1",)))
+
+    return [scene.allocators["b"].release("pod-1"), again()]
+
+
+def lender_gives_up_the_block(scene: Scene) -> list[Work]:
+    """The owner keeps an address in the block that it loses, and the borrower comes to own it."""
+    scene.done(scene.sticky("a", "pod-0", "10.0.0.0"))
+    scene.done(scene.sticky("b", "pod-1", "10.0.0.1"))
+
+    async def give_up() -> None:
+        await release_block(scene.store, "a", BLOCK)
+        await claim(scene.store, "b", BLOCK, NOW)
+
+    async def end() -> None:
+        await scene.allocators["b"].release("pod-1")
+        await scene.allocators["a"].release("pod-0")
+
+    return [give_up(), end(), scene.collect_twice()]
+
+
 STORIES: tuple[Story, ...] = (
     claim_against_release,
     unfinished_claim_against_release,
@@ -176,6 +254,12 @@ STORIES: tuple[Story, ...] = (
     two_for_one_address,
     stale_release_against_the_next_gift,
     leak_against_the_next_gift,
+    borrowing_against_release,
+    two_that_borrow_for_one_node,
+    borrowed_and_asked_for_again,
+    borrowed_and_found_by_the_collector,
+    borrowed_anew_against_an_old_copy,
+    lender_gives_up_the_block,
 )
 
 
@@ -254,5 +338,9 @@ def check_end(story: Story, scene: Scene, order: Order) -> None:
         assert scene.held_by("pod-1") == 1, f"an address went with its block: {order}"
     if story is reclaim_against_allocation and not order.dies:
         assert scene.held_by("pod-2") == 1, f"an address went with its block: {order}"
+    if story is two_that_borrow_for_one_node and not order.dies:
+        assert scene.listed() == scene.gifts_of("pod-2") | scene.gifts_of("pod-3"), f"not announced: {order}"
+    if story is borrowed_anew_against_an_old_copy and not order.dies:
+        assert scene.listed() == scene.gifts_of("pod-2") != set(), f"an old copy took it off: {order}"
     if story in (stale_release_against_the_next_gift, leak_against_the_next_gift) and not order.dies:
         assert scene.held_by("pod-2") == 1, f"a stale release took it: {order}"

@@ -16,8 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ipam.allocator import Allocator, Given
 from ipam.block import node_of
+from ipam.block_order import address_at
 from ipam.claims import release_block
 from ipam.collector import Collector
+from ipam.documents import read_declared
 from ipam.errors import IpamError, StoreBusy
 from ipam.new_blocks import ensure_blocks
 from ipam.requests import Request
@@ -48,7 +50,7 @@ class Process:
         self.node = node
         self.allocator = Allocator(world.store, node, lambda: world.clock)
         self.running: Running | None = None
-        self.request: Request | None = None
+        self.requests: tuple[Request, ...] = ()
 
 
 class World(RuleBasedStateMachine):
@@ -89,15 +91,40 @@ class World(RuleBasedStateMachine):
         process = self.processes[who]
         if process.running is None:
             addresses = () if sticky is None else (f"10.0.0.{sticky}",)
-            process.request = Request(handle, *families, "default", handle, addresses=addresses)
-            process.running = Running(process.allocator.allocate(process.request))
+            request = Request(handle, *families, "default", handle, addresses=addresses)
+            process.requests = (request,)
+            process.running = Running(self._allocate(process, request))
+        self.go_on_with(who, steps)
+
+    @rule(
+        who=st.integers(0, PROCESSES - 1),
+        steps=AT_FIRST,
+        wishes=st.lists(
+            st.tuples(
+                st.sampled_from(HANDLES),
+                st.sampled_from(((1, 0), (1, 0), (1, 1), (2, 1))),
+                st.sampled_from((None, None, None, 3, 9)),
+            ),
+            min_size=2,
+            max_size=5,
+        ),
+    )
+    def allocate_together(self, who: int, steps: int, wishes: list[tuple[str, tuple[int, int], int | None]]) -> None:
+        """A crowd, in which one handle may stand twice."""
+        process = self.processes[who]
+        if process.running is None:
+            process.requests = tuple(
+                Request(handle, *families, "default", handle, addresses=() if sticky is None else (f"10.0.0.{sticky}",))
+                for handle, families, sticky in wishes
+            )
+            process.running = Running(self._allocate_together(process))
         self.go_on_with(who, steps)
 
     @rule(who=st.integers(0, PROCESSES - 1), steps=AT_FIRST, handle=st.sampled_from(HANDLES))
     def release(self, who: int, steps: int, handle: str) -> None:
         process = self.processes[who]
         if process.running is None:
-            process.request = None
+            process.requests = ()
             process.running = Running(process.allocator.release(handle))
         self.go_on_with(who, steps)
 
@@ -106,7 +133,7 @@ class World(RuleBasedStateMachine):
         """Of what a request was told; it may be long out of date."""
         process = self.processes[who]
         if process.running is None and self.given.get(handle):
-            process.request = None
+            process.requests = ()
             process.running = Running(self._release_stale(process, self.given[handle][0]))
         self.go_on_with(who, steps)
 
@@ -114,7 +141,7 @@ class World(RuleBasedStateMachine):
     def claim_or_release_a_block(self, who: int, steps: int, give_up: int) -> None:
         process = self.processes[who]
         if process.running is None:
-            process.request = None
+            process.requests = ()
             own = [one.cidr for one in self._affinities() if one.node == process.node]
             if give_up < len(own):
                 process.running = Running(release_block(self.store, process.node, own[give_up]))
@@ -195,6 +222,7 @@ class World(RuleBasedStateMachine):
         self._collect_all()
         held = {a.handle for spec in self._blocks() for a in spec.allocations}
         assert held <= kept, f"leaked for good: {held - kept}"
+        assert self._borrowed() <= self._listed(), "borrowed, and never announced"
         for handle in kept:
             Running(self.processes[0].allocator.release(handle)).finish()
         self._collect_all()
@@ -213,6 +241,7 @@ class World(RuleBasedStateMachine):
         blocks = self._blocks()
         assert [a for spec in blocks for a in spec.allocations] == []
         assert self._handles() == []
+        assert [one for one in self._of_blocks() if one.type == "borrower"] == []
         confirmed = {(one.node, one.cidr) for one in self._affinities() if one.state == "confirmed"}
         assert len(confirmed) == len(self._affinities()), "a claim that nobody finished"
         assert {(node_of(spec), spec.cidr) for spec in blocks} == confirmed, "blocks that nobody owns"
@@ -228,6 +257,13 @@ class World(RuleBasedStateMachine):
 
     # Inside
 
+    async def _allocate(self, process: Process, request: Request) -> list[list[Given]]:
+        return [await process.allocator.allocate(request)]
+
+    async def _allocate_together(self, process: Process) -> list[list[Given] | Exception]:
+        declared = await read_declared(self.store, process.node)
+        return await process.allocator.allocate_all(process.requests, declared)
+
     async def _release_stale(self, process: Process, given: Given) -> None:
         """Whoever has the address now by another gift keeps it."""
         await process.allocator.release_address(given)
@@ -239,16 +275,24 @@ class World(RuleBasedStateMachine):
         running = self._running(who)
         if running is None or not running.done:
             return
-        assert running.error is None or isinstance(running.error, IpamError), repr(running.error)
-        assert not isinstance(running.error, StoreBusy)
+        self._is_no_surprise(running.error)
         if who == PROCESSES:
             self.collecting = None
             return
         process = self.processes[who]
         process.running = None
-        if process.request is not None and running.error is None:
-            self._check_answer(process.request, running.answer)
-            self.given[process.request.handle] = running.answer
+        if process.requests and running.error is None:
+            for request, answer in zip(process.requests, running.answer, strict=True):
+                if isinstance(answer, Exception):
+                    self._is_no_surprise(answer)
+                else:
+                    self._check_answer(request, answer)
+                    self._check_listed(process.node, answer)
+                    self.given[request.handle] = answer
+
+    def _is_no_surprise(self, error: Exception | None) -> None:
+        assert error is None or isinstance(error, IpamError), repr(error)
+        assert not isinstance(error, StoreBusy)
 
     def _check_answer(self, request: Request, answer: list[Given]) -> None:
         addresses = {one.address for one in answer}
@@ -256,6 +300,12 @@ class World(RuleBasedStateMachine):
         for version in (4, 6):
             of_version = [one for one in addresses if (":" in one) is (version == 6)]
             assert len(of_version) >= request.count(version)
+
+    def _check_listed(self, node: str, answer: list[Given]) -> None:
+        """Who has an answer can announce it, while nobody is about to free it."""
+        if all(self._running(who) is None for who in range(PROCESSES + 1)):
+            told = {(node, one.address) for one in answer}
+            assert told & self._borrowed() <= self._listed(), "told, and not announced"
 
     def _start_anew(self, who: int) -> None:
         if who == PROCESSES:
@@ -289,6 +339,18 @@ class World(RuleBasedStateMachine):
         return [cast(IPAMBlockSpec, one.spec) for one in self._read("IPAMBlock")]
 
     def _affinities(self) -> list[BlockAffinitySpec]:
+        return [one for one in self._of_blocks() if one.type == "host"]
+
+    def _listed(self) -> set[tuple[str, str]]:
+        """(node, address) of what nodes have borrowed, as far as it can be announced."""
+        return {(one.node, a.address) for one in self._of_blocks() for a in one.addresses}
+
+    def _borrowed(self) -> set[tuple[str, str]]:
+        """(node, address) of what nodes have in blocks that are not their own."""
+        held = ((spec, a) for spec in self._blocks() for a in spec.allocations if a.node != node_of(spec))
+        return {(a.node, address_at(spec.cidr, a.ordinal)) for spec, a in held}
+
+    def _of_blocks(self) -> list[BlockAffinitySpec]:
         return [cast(BlockAffinitySpec, one.spec) for one in self._read("BlockAffinity")]
 
     def _handles(self) -> list[IPAMHandleSpec]:

@@ -206,6 +206,24 @@ def test_family_that_was_written_is_given_back_when_the_other_fails() -> None:
     scene.rules.check()
 
 
+def test_family_that_was_written_unheard_is_given_back_when_the_other_fails() -> None:
+    """IPv4 takes effect and fails nevertheless; IPv6 fails, and fails once more on the request's own way."""
+    scene, store = dual_stack()
+    effects = iter([True, False, False])
+
+    def fails(kind: str) -> bool:
+        effect = next(effects, None) if kind == "IPAMBlock" else None
+        store.takes_effect = bool(effect)
+        return effect is not None
+
+    store.fail = fails
+    (answer,) = scene.done(scene.allocators["a"].allocate_all([Request("pod-1", ipv6=1)], declared(scene)))
+    assert isinstance(answer, StoreError)
+    assert scene.held_by("pod-1") == 0
+    assert {one.name for one in store.all("IPAMHandle")} == {"first"}
+    scene.rules.check()
+
+
 @pytest.mark.parametrize("takes_effect", [False, True])
 @pytest.mark.parametrize("kind", ["IPAMHandle", "IPAMBlock"])
 def test_write_that_fails_leaves_nothing(kind: str, takes_effect: bool) -> None:
