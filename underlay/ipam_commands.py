@@ -13,6 +13,7 @@ import typer
 from ipam.errors import IpamError
 from peering.problems import Problem
 from peering.resource import Resource
+from peering.spec_problems import nearest
 from peering.store.open_store import open_store
 from peering.store.protocol import Store
 from peering.store.resources import load
@@ -46,9 +47,12 @@ def show(
     Example: underlay ipam show --node node-1
     """
     address = None if ip is None else _canonical(ip, "--ip")
-    rows = ipam_view.block_rows(_read(store, "BlockAffinity", "IPAMBlock")[0])
+    found = _read(store, "BlockAffinity", "IPAMBlock", *(() if node is None else ("Node",)))[0]
+    rows = ipam_view.block_rows(found)
     if node is not None:
         rows = ipam_view.of_node(rows, node)
+        if not rows:
+            _demand_node(node, {one.name for one in found if one.kind == "Node"})
     if address is not None:
         rows = ipam_view.of_address(rows, address)
         if not rows:
@@ -217,6 +221,14 @@ def _read(url: str, *kinds: str) -> tuple[list[Resource], list[Problem]]:
         return resources, problems
 
     return _with_store(url, read)
+
+
+def _demand_node(name: str, known: set[str]) -> None:
+    """A node without blocks is nothing unusual; one that is not there is a slip."""
+    if name not in known:
+        near = nearest(name, known)
+        hint = f" (did you mean {near}?)" if near else " (underlay get nodes lists them)"
+        raise Refused(message=f"error: there is no Node {name}{hint}")
 
 
 def _canonical(address: str, where: str) -> str:

@@ -168,6 +168,23 @@ def test_show_has_a_row_for_what_nobody_owns_and_for_who_claims_what_is_not_his(
     equals_golden(GOLDEN / "show-sick.txt", everything(shown))
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nod-1", "error: there is no Node nod-1 (did you mean node-1?)\n"),
+        ("x", "error: there is no Node x (underlay get nodes lists them)\n"),
+    ],
+)
+def test_show_of_a_node_that_is_not_there(world: World, name: str, said: str) -> None:
+    shown = world.declare(*HEALTHY)("ipam", "show", "--node", name)
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (1, "", said)
+
+
+def test_show_of_a_node_without_blocks(world: World) -> None:
+    shown = world.declare(*NODES)("ipam", "show", "--node", "node-1", "-o", "json")
+    assert (shown.exit_code, shown.stdout.strip(), shown.stderr) == (0, "[]", "")
+
+
 def test_check_finds_nothing_where_nothing_is_wrong(world: World) -> None:
     found = world.declare(*HEALTHY).check()
     assert (found.exit_code, found.stderr) == (0, "")
