@@ -22,7 +22,7 @@ T = TypeVar("T")
 _LOOKS = 10
 #: Who does not get it then stays away before it queues: if one is woken at the end of each turn, processes change
 #: places with every transaction. They get a fifth more done when each writes for a while.
-_PAUSE_S = 0.005
+_PAUSE_S = 0.02
 
 
 class Turns:
