@@ -36,7 +36,7 @@ check: $(STAMP)
 	@$(BIN)/lint-imports
 
 unit: $(STAMP)
-	@$(BIN)/pytest tests/unit -n 2
+	@$(SUDO) $(BIN)/pytest -p no:cacheprovider -n 2 tests/unit
 
 crds: $(STAMP)
 	@$(BIN)/python -m peering.crds config/crd

@@ -220,6 +220,7 @@ template bgp tor {{
 protocol bgp a from tor {{ local 10.1.1.1 as {asn}; neighbor 10.1.1.0 as {tors[0]}; direct; }}
 protocol bgp b from tor {{ local 10.1.2.1 as {asn}; neighbor 10.1.2.0 as {tors[1]}; direct; }}
 """
+TORS = ("tor-a", "tor-b")
 TWO_TORS = """router bgp 65000
  bgp router-id 10.254.1.0
  no bgp ebgp-requires-policy
@@ -237,14 +238,8 @@ exit
 """
 
 
-@pytest.mark.parametrize(
-    ("design", "asn", "tors"),
-    [("ebgp-as-per-rack", 65101, (65011, 65012)), ("ibgp-tor-reflects", 65011, (65011, 65011))],
-)
-def test_a_switch_that_has_lost_a_node_reaches_it_over_the_racks_other_one(
-    design: str, asn: int, tors: tuple[int, int]
-) -> None:
-    names = ("tor-a", "tor-b")
+def two_tors_beside_each_other(design: str, asn: int, tors: tuple[int, int]) -> Plan:
+    """A rack of one node whose switches peer, with each other too; `tors` are their ASs."""
     switches = [
         declare(
             "Switch",
@@ -254,23 +249,34 @@ def test_a_switch_that_has_lost_a_node_reaches_it_over_the_racks_other_one(
             linkSubnets=[f"10.1.{i + 1}.0/24"],
             fabricPeers=[
                 {"name": "spine", "address": f"10.254.{i + 1}.0", "asNumber": 65000, "holdTime": "9s"},
-                {"name": names[1 - i], "address": f"10.254.3.{1 - i}", "asNumber": tors[1 - i], "holdTime": "9s"},
+                {"name": TORS[1 - i], "address": f"10.254.3.{1 - i}", "asNumber": tors[1 - i], "holdTime": "9s"},
             ],
         )
-        for i, name in enumerate(names)
+        for i, name in enumerate(TORS)
     ]
     own: dict[str, Any] = {"nodeASNumber": asn} if design == "ebgp-as-per-rack" else {}
-    own |= {"design": design, "switches": list(names), "holdTime": "9s", "gracefulRestartTime": "0s"}
+    own |= {"design": design, "switches": list(TORS), "holdTime": "9s", "gracefulRestartTime": "0s"}
     rack = declare("Rack", "rack-1", nodeSelector="all()", **own)
     uplinks = [{"interface": f"eth{i}", "addresses": [f"10.1.{i}.1/31"]} for i in (1, 2)]
     node = declare("Node", "node-1", bgp={"ipv4Address": "10.0.11.1/32"}, uplinks=uplinks)
     plan = compiled(declare("IPPool", "v4", cidr=POOL, aggregate="rack"), node, rack, *switches, configuration())
     assert {p.code for p in plan.problems if p.severity != "info"} == set()
+    return plan
+
+
+@pytest.mark.parametrize(
+    ("design", "asn", "tors"),
+    [("ebgp-as-per-rack", 65101, (65011, 65012)), ("ibgp-tor-reflects", 65011, (65011, 65011))],
+)
+def test_a_switch_that_has_lost_a_node_reaches_it_over_the_racks_other_one(
+    design: str, asn: int, tors: tuple[int, int]
+) -> None:
+    plan = two_tors_beside_each_other(design, asn, tors)
     with Network() as network:
-        spaces = {name: network.namespace(name) for name in (*names, "spine", "node")}
+        spaces = {name: network.namespace(name) for name in (*TORS, "spine", "node")}
         for space in spaces.values():
             command("ip", "netns", "exec", space, "sysctl", "-qw", "net.ipv4.ip_forward=1")
-        for i, name in enumerate(names, start=1):
+        for i, name in enumerate(TORS, start=1):
             network.link(spaces[name], spaces["node"], f"eth{i}", {f"10.1.{i}.0/31": f"10.1.{i}.1/31"})
             network.link(spaces[name], spaces["spine"], f"up{i}", {f"10.254.{i}.1/31": f"10.254.{i}.0/31"})
         network.link(spaces["tor-a"], spaces["tor-b"], "beside", {"10.254.3.0/31": "10.254.3.1/31"})
@@ -278,7 +284,7 @@ def test_a_switch_that_has_lost_a_node_reaches_it_over_the_racks_other_one(
         sources = [f"203.0.113.{number}" for number in range(1, 9)]
         for source in sources:
             command("ip", "-n", spaces["spine"], "address", "add", f"{source}/32", "dev", "lo")
-        for name in names:
+        for name in TORS:
             Frr(network, spaces[name], render(name, plan.switches[name])["frr.conf"], zebra=True, rib=True)
         Bird(network, spaces["node"], NODE.format(asn=asn, tors=tors))
         spine = Frr(network, spaces["spine"], TWO_TORS.format(tors=tors), zebra=True, rib=True)

@@ -30,12 +30,7 @@ from peering.store.sqlite import SqliteStore
 from tests.interop.speaker_lab import Node, Router, SpeakerLab, command, eventually
 from tests.unit.cni_world import holders
 
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.skipif(
-        not any((folder / "ptp").exists() for folder in reference_plugins()), reason="needs the reference CNI plugins"
-    ),
-]
+pytestmark = pytest.mark.lab
 
 NETWORK = "k8s-pod-network"
 #: Three processes start here for most of what is waited for, on a machine that may be busy.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -189,9 +188,7 @@ def in_condition(condition: Condition) -> Callable[[Folder], AbstractAsyncContex
 def small_disk(place: Path) -> Iterator[None]:
     """A file system of one page."""
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("needs to mount a small file system")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(place)], check=True)
     try:
         yield
     finally:

@@ -109,8 +109,8 @@ def foreign(found: Owners, owner: str, prefixes: Iterable[str]) -> int:
     return sum(len(judge.foreign(owner, family, on_the_wire(some))) for family, some in families.items())
 
 
-def judged(snapshot: Snapshot) -> None:
-    """Every node may announce all of its own, and not one prefix of another."""
+def judged(snapshot: Snapshot) -> int:
+    """Every node may announce all of its own, and not one prefix of another. How many nodes these are."""
     found, everybody = owners_of(snapshot), announced(snapshot)
     for name, prefixes in everybody.items():
         assert len(prefixes) >= 2, f"{name}: a block and a loopback at least"
@@ -118,12 +118,13 @@ def judged(snapshot: Snapshot) -> None:
         for other in everybody:
             if other != name:
                 assert foreign(found, f"node/{other}", prefixes) == len(prefixes), (name, other)
+    return len(everybody)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_enforcing_ownership_breaks_no_sample(name: str, tmp_path: Path) -> None:
     declared = [*sample(name), *(nodes() if name in WITHOUT_NODES else ())]
-    judged(asyncio.run(claimed(tmp_path, declared)))
+    assert judged(asyncio.run(claimed(tmp_path, declared))) > 1
 
 
 def test_enforcing_ownership_breaks_no_large_fabric() -> None:
@@ -135,7 +136,7 @@ def test_enforcing_ownership_breaks_no_large_fabric() -> None:
             block = next(one for one in blocks_for(node, pool) if one not in taken)
             taken.add(block)
             resources.append(affinity(node, block))
-    judged(Snapshot(resources))
+    assert judged(Snapshot(resources)) == 60
 
 
 def test_loopbacks_and_link_addresses_are_the_nodes() -> None:

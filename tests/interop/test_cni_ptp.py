@@ -10,57 +10,38 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ipam.conflist import PLUGIN, Conflist, install_plugin
-from tests.unit.cni_world import Folder, Outcome, agent, declare_pools, environment, held
+from containerlab.cni_runtime import Attachment, CniFailed, Runtime
+from containerlab.pods import reference_plugins
+from ipam.conflist import Conflist, install_plugin, keep_conflist
+from tests.unit.cni_world import Folder, agent, declare_pools, held
 
-CNI = Path("/usr/lib/cni")
+pytestmark = pytest.mark.lab
+
 ROUTER = "10.99.0.1"
 MTU = 1400
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not (CNI / "ptp").exists(), reason="needs root and CNI's ptp")
+
+class Host(Runtime):
+    """A node's namespace, and a pod's as the attachment of container c1."""
+
+    @property
+    def pod(self) -> str:
+        return self.namespace.replace("-node", "-pod")
+
+    @property
+    def attachment(self) -> Attachment:
+        return Attachment("c1", f"/run/netns/{self.pod}")
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
-    """A node's namespace and a pod's; what runs plugins in the one for the other."""
+class Forgetful(Host):
+    """A runtime that does not follow an ADD that failed with a DEL."""
 
-    node: str
-    pod: str
-    plugins: str
-    results: dict[str, Any] = field(default_factory=dict)
-
-    async def run(self, conflist: Conflist, command: str, container: str) -> Outcome:
-        """The whole list, in the order that the specification wants, as libcni does."""
-        document = conflist.document()
-        plugins = document["plugins"]
-        previous = self.results.get(container)
-        for plugin in reversed(plugins) if command == "DEL" else plugins:
-            config = {**plugin, "cniVersion": document["cniVersion"], "name": document["name"]}
-            if previous is not None:
-                config["prevResult"] = previous
-            outcome = await self.one(plugin["type"], command, container, config)
-            if outcome.code:
-                break
-            if command == "ADD":
-                previous = self.results[container] = outcome.result()
-        return outcome
-
-    async def one(self, plugin: str, command: str, container: str, config: dict[str, Any]) -> Outcome:
-        variables = environment(command, container)
-        variables |= {"CNI_NETNS": f"/run/netns/{self.pod}", "CNI_PATH": f"{CNI}:{self.plugins}"}
-        path = f"{self.plugins if plugin == PLUGIN else CNI}/{plugin}"
-        process = await asyncio.create_subprocess_exec(
-            "ip", "netns", "exec", self.node, path,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env={**os.environ, **variables},
-        )  # fmt: skip
-        stdout, _ = await process.communicate(json.dumps(config).encode())
-        return Outcome(process.returncode or 0, stdout.decode())
+    async def delete(self, attachment: Attachment) -> None:
+        return None
 
 
 def ip(*arguments: str) -> str:
@@ -76,7 +57,9 @@ def in_pod(host: Host, arguments: Sequence[str]) -> str:
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     node, pod = f"ul-cni-{os.getpid()}-node", f"ul-cni-{os.getpid()}-pod"
+    folder = Folder(tmp_path)
     install_plugin(tmp_path / "bin")
+    keep_conflist(tmp_path / "net.d", Conflist(MTU, socket=folder.socket, queue=folder.queue), ready=True)
     for name in (node, pod):
         ip("netns", "add", name)
         ip("-n", name, "link", "set", "lo", "up")
@@ -85,7 +68,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
             ip("netns", "exec", name, "sysctl", "-qw", f"net.ipv6.conf.{where}.accept_dad=0")
     ip("-n", node, "address", "add", f"{ROUTER}/32", "dev", "lo")
     try:
-        yield Host(node, pod, str(tmp_path / "bin"))
+        yield Host(node, tmp_path / "net.d", (tmp_path / "bin", *reference_plugins()), tmp_path / "results")
     finally:
         for name in (pod, node):
             ip("netns", "delete", name)
@@ -93,22 +76,22 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 def test_pod_of_the_list(tmp_path: Path, host: Host) -> None:
     folder = Folder(tmp_path)
-    conflist = Conflist(MTU, socket=folder.socket, queue=folder.queue)
 
     async def work() -> None:
         await declare_pools(folder)
         async with agent(folder):
-            result = (await host.run(conflist, "ADD", "c1")).result()
+            result = await host.add(host.attachment)
             four, six = (one["address"] for one in result["ips"])
             assert (four.endswith("/32"), six.endswith("/128")) == (True, True)
             assert result["routes"] == [{"dst": "::/0", "gw": "fe80::1"}, {"dst": "0.0.0.0/0", "gw": "169.254.1.1"}]
             look_at_pod(host, four, six)
             look_at_node(host, four, six)
-            (await host.run(conflist, "CHECK", "c1")).nothing()
+            await host.check(host.attachment)
             in_pod(host, ["ip", "route", "del", "default"])
-            assert (await host.run(conflist, "CHECK", "c1")).code == 1
-            (await host.run(conflist, "DEL", "c1")).nothing()
-            (await host.run(conflist, "DEL", "c1")).nothing()
+            with pytest.raises(CniFailed):
+                await host.check(host.attachment)
+            await host.delete(host.attachment)
+            await host.delete(host.attachment)
             assert await held(folder) == {}
             assert "eth0" not in ip("-n", host.pod, "link")
 
@@ -130,20 +113,21 @@ def look_at_pod(host: Host, four: str, six: str) -> None:
 
 def look_at_node(host: Host, four: str, six: str) -> None:
     for family, address in (("-4", four), ("-6", six)):
-        (route,) = json.loads(ip("-n", host.node, family, "-j", "route", "show", address))
+        (route,) = json.loads(ip("-n", host.namespace, family, "-j", "route", "show", address))
         assert route["dev"].startswith("veth")
 
 
 def test_add_that_fails_gives_everything_back(tmp_path: Path, host: Host) -> None:
-    """`ptp` cannot make an interface that is there; it calls our DEL, and so does the runtime."""
+    """`ptp` cannot make an interface that is there; it calls our DEL before the runtime does."""
+    forgetful = Forgetful(host.namespace, host.lists, host.plugins, host.results)
     folder = Folder(tmp_path)
-    conflist = Conflist(MTU, socket=folder.socket, queue=folder.queue)
 
     async def work() -> None:
         await declare_pools(folder)
         ip("-n", host.pod, "link", "add", "eth0", "type", "veth", "peer", "name", "other")
         async with agent(folder):
-            assert (await host.run(conflist, "ADD", "c1")).code == 1
+            with pytest.raises(CniFailed, match="ptp ADD"):
+                await forgetful.add(host.attachment)
             assert await held(folder) == {}
 
     asyncio.run(work())
