@@ -36,7 +36,7 @@ check: $(STAMP)
 	@$(BIN)/lint-imports
 
 unit: $(STAMP)
-	@$(BIN)/pytest tests/unit -n 2
+	@$(SUDO) $(BIN)/pytest -p no:cacheprovider -n 2 tests/unit
 
 crds: $(STAMP)
 	@$(BIN)/python -m peering.crds config/crd
@@ -50,6 +50,8 @@ bench: setup
 	@$(BIN)/python bench/plan.py
 	@$(BIN)/python bench/whatif.py
 	@$(SUDO) $(BIN)/python bench/lab.py
+	@$(BIN)/python bench/ipam.py
+	@$(SUDO) $(BIN)/python bench/cni.py --real
 	@$(MAKE) --silent -C bench/rrbench
 	@$(SUDO) $(BIN)/python bench/reflector.py --budget 300 --write
 	@$(SUDO) $(BIN)/python bench/reflector_stop.py

@@ -36,7 +36,8 @@ from bench.witness import Witness, watch  # noqa: E402
 from bgp_speaker.kernel_routes import PROTOCOL  # noqa: E402
 from bgp_speaker.netlink_codec import RTM_DELROUTE  # noqa: E402
 from containerlab.runner import LabFailed  # noqa: E402
-from ipam.claims import ensure_blocks, release_block  # noqa: E402
+from ipam.claims import release_block  # noqa: E402
+from ipam.new_blocks import ensure_blocks  # noqa: E402
 from peering.prefixes import Prefix, pack_prefix  # noqa: E402
 from peering.resource import Resource  # noqa: E402
 from peering.store.protocol import Conflict, Document, NotFound, Stored, StoreError  # noqa: E402

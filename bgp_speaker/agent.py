@@ -19,9 +19,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from bgp_speaker.announcements import desired_announcements
 from bgp_speaker.exabgp_config import Rendered, compile_config
@@ -30,6 +32,7 @@ from bgp_speaker.exabgp_events import EndOfRib, Event, PeerOpen, PeerState, Rout
 from bgp_speaker.exabgp_user import DEFAULT_USER
 from bgp_speaker.import_policy import ImportPolicy
 from bgp_speaker.initial_sync import InitialSync
+from bgp_speaker.node_state import NodeState
 from bgp_speaker.node_status import StatusWriter
 from bgp_speaker.node_view import WATCHED, NodeView, ViewReader
 from bgp_speaker.peer_announcer import PeerAnnouncer
@@ -42,16 +45,19 @@ from bgp_speaker.run_lock import AlreadyRunning, locked
 from bgp_speaker.session_notes import session_notes
 from bgp_speaker.session_objections import spoken
 from bgp_speaker.session_table import SessionTable
+from peering.addressing import aggregates_of
 from peering.prefixes import format_address
 from peering.resource import Resource
 from peering.resources.observed import BGPNodeStatusSpec, PeerStatus
 from peering.session import SpeakerPlan
 from peering.store.protocol import Store
 
-__all__ = ["AlreadyRunning", "ClaimBlocks", "Speaker"]
+__all__ = ["AlreadyRunning", "Beside", "ClaimBlocks", "Speaker"]
 
 #: Makes sure the node owns a block of each pool; the face passes IPAM's.
 ClaimBlocks = Callable[[Store, Resource, tuple[Resource, ...]], Awaitable[object]]
+#: Work that never ends by itself.
+Beside = Callable[[], Coroutine[Any, Any, None]]
 
 _REPAIR_INTERVAL_S = 60.0
 _ROUTES_PAUSE_S = 0.02
@@ -94,6 +100,7 @@ class Speaker:
         self._sync: InitialSync | None = None
         self._exabgp_restarts = 0
         self._route_count = 0
+        self._mtu: int | None = None
         self._stopped = asyncio.Event()
         self._status = StatusWriter(store, node)
         self._reader = ViewReader(store, node)
@@ -104,17 +111,17 @@ class Speaker:
         self._routing = Reconciler("kernel routes", self._write_routes, log, _ROUTES_PAUSE_S)
         self._reporting = Reconciler("status", self._report, log, _STATUS_PAUSE_S)
 
-    async def run(self) -> None:
-        """Works until stopped. Raises AlreadyRunning."""
+    async def run(self, *beside: Beside) -> None:
+        """Works until stopped; `beside` is done as long. Raises AlreadyRunning."""
         with locked(self._run_dir):
-            await self._work()
+            await self._work(beside)
 
-    async def _work(self) -> None:
+    async def _work(self, beside: Sequence[Beside]) -> None:
         loops = (self._seeing, self._claiming, self._configuring, self._announcing, self._routing, self._reporting)
         try:
             async with RouteWriter(self._log, self._routing.trigger) as self._routes, asyncio.TaskGroup() as group:
                 tasks = [group.create_task(loop.run()) for loop in loops]
-                tasks += [group.create_task(self._watch_store()), group.create_task(self._tick())]
+                tasks += [group.create_task(work()) for work in (self._watch_store, self._tick, *beside)]
                 await self._stopped.wait()
                 for task in tasks:
                     task.cancel()
@@ -127,6 +134,13 @@ class Speaker:
     def stop(self) -> None:
         """Ends `run`: ExaBGP goes too, kernel routes stay."""
         self._stopped.set()
+
+    @property
+    def state(self) -> NodeState:
+        """What is known now."""
+        plan, up = self._view.plan if self._view else None, set(self._sessions.up())
+        established = sum(session.peer_address in up for session in plan.sessions) if plan else 0
+        return NodeState(self._view, established, self._mtu)
 
     async def _watch_store(self) -> None:
         """Turns changes of the store into triggers; a lost watch is begun again."""
@@ -186,7 +200,8 @@ class Speaker:
         policy = ImportPolicy(
             own_asn=plan.asn,
             accept=plan.imports,
-            own_blocks=view.blocks,
+            own_blocks=(*view.blocks, *view.borrowed),
+            lent=view.lent,
             loopbacks=plan.loopbacks,
             uplink_subnets=plan.uplink_subnets,
             addresses=[s.local_address for s in plan.sessions if s.local_address],
@@ -340,7 +355,7 @@ class Speaker:
     async def _announce(self) -> None:
         view, plan, exabgp = self._view, self._plan, self._exabgp
         if view is not None and plan is not None and exabgp is not None and exabgp.ready:
-            everything = desired_announcements(plan, view.blocks, view.policy)
+            everything = desired_announcements(plan, view.blocks, view.policy, view.borrowed)
             refused = await self._announcer.announce(exabgp, everything, plan.sessions, self._sessions.up())
             self._note("announcements", f"ExaBGP refused {refused[0]!r}" if refused else "")
             self._reporting.trigger()
@@ -350,12 +365,13 @@ class Speaker:
         if view is None:
             return
         await self._routes.read_links()
+        self._mtu = self._routes.mtu(plan.sessions if plan else (), chain.from_iterable(view.policy.links))
         connected = self._routes.connected
         sources = self._routes.sources(plan.loopbacks if plan else ())
         desired = self._rib.routes(connected, sources, self._routes.interface)
         peers, self._unreached = peer_routes(plan.sessions if plan else (), connected)
         holding = self._sync if plan is not None else _OVER
-        self._route_count = self._routes.write(desired, view.blocks if plan else (), peers, holding)
+        self._route_count = self._routes.write(desired, _discarded(view) if plan else (), peers, holding)
         self._reporting.trigger()
 
     def _note(self, about: str, problem: str) -> None:
@@ -376,7 +392,7 @@ class Speaker:
             BGPNodeStatusSpec(
                 node=self._node,
                 sessions=self._rows(view, session_notes(view.plan, view.policy, usages) if view.plan else {}),
-                blocks=view.blocks,
+                blocks=(*view.blocks, *view.borrowed),
                 kernel_routes=self._route_count,
                 problems=(*problems, *filter(None, self._problems.values())),
                 exabgp_restarts=self._exabgp_restarts,
@@ -396,9 +412,15 @@ class Speaker:
         )
 
 
+def _discarded(view: NodeView) -> tuple[str, ...]:
+    """What the node attracts as a whole: its blocks, and the pools that it announces. The rest of it goes nowhere."""
+    pools = aggregates_of(view.blocks, view.plan.aggregates) if view.plan else ()
+    return (*view.blocks, *pools)
+
+
 def _decides_routes(view: NodeView) -> tuple[object, ...]:
     """What of a view decides about what is announced and what is learned."""
-    return view.plan, view.policy, view.blocks, view.passwords
+    return view.plan, view.policy, view.blocks, view.borrowed, view.lent, view.passwords
 
 
 def _sessions_of(view: NodeView) -> int:

@@ -1,4 +1,4 @@
-"""What each neighbour has to be told: the node's confirmed blocks and its loopbacks. Pure.
+"""What each neighbour has to be told: the node's confirmed blocks, what it borrows, and its loopbacks. Pure.
 
 Of the families that its session carries, and what the session's BGPFilters leave of it. First the communities of
 prefixAdvertisements are added, then the filters decide. Their verdict ends the evaluation, as in Calico: a rule that
@@ -8,6 +8,10 @@ and all others are. A session that names a filter which does not exist announces
 The next hop is the session's own address (`self`): with a link per switch that is the link's address, so a switch needs
 no further route to it. For routes of the other family it is the other family's address on the same link, else the
 node's loopback.
+
+Of a pool in `aggregates` a switch or router is told the whole, while the node has a block in it, and not these blocks.
+Other nodes and reflectors are told the blocks as ever: what the fabric hands to a node that does not have the address
+must find its way from there. An address that the node has borrowed from another's block is told to everybody.
 
 A loopback is not announced to another node or a reflector as reachable over itself: whoever is to use it as a next hop
 would find a route to it that leads nowhere.
@@ -21,6 +25,7 @@ from bgp_speaker.exabgp_commands import SELF, Announcement
 from bgp_speaker.import_decision import missing_filters
 from bgp_speaker.node_policy import NodePolicy
 from bgp_speaker.session_roles import role_of
+from peering.addressing import aggregates_of
 from peering.prefixes import contains, host_prefix, pack_prefix
 from peering.route_filter import Community, Route, RouteFilter, compile_filters, named_filters
 from peering.session import Family, Session, SpeakerPlan
@@ -32,12 +37,30 @@ _NOTHING = NodePolicy()
 _FABRIC_OF_OUR_OWN = ("node/", "reflector/")
 
 
-def desired_announcements(plan: SpeakerPlan, blocks: Iterable[str], policy: NodePolicy = _NOTHING) -> Announced:
-    """The whole set for every session that has a peer's address; empty sets are kept, so that they are withdrawn to."""
+def desired_announcements(
+    plan: SpeakerPlan, blocks: Iterable[str], policy: NodePolicy = _NOTHING, borrowed: Iterable[str] = ()
+) -> Announced:
+    """The whole set for every session that has a peer's address; empty sets are kept, so that they are withdrawn to.
+
+    `borrowed` are prefixes of single addresses.
+    """
+    blocks = tuple(blocks)
     kept = [pack_prefix(cidr) for cidr in plan.unexported]
-    own = {block: not any(contains(cidr, pack_prefix(block)) for cidr in kept) for block in blocks}
+    own = {one: not any(contains(cidr, pack_prefix(one)) for cidr in kept) for one in (*blocks, *borrowed)}
     own |= {host_prefix(loopback): True for loopback in plan.loopbacks}
-    return {s.peer_address: _for_session(s, plan, own, policy) for s in plan.sessions if s.peer_address}
+    outside = _aggregated(own, plan, blocks)
+    told = ((s, own if s.peer.startswith(_FABRIC_OF_OUR_OWN) else outside) for s in plan.sessions if s.peer_address)
+    return {s.peer_address: _for_session(s, plan, prefixes, policy) for s, prefixes in told}
+
+
+def _aggregated(own: dict[str, bool], plan: SpeakerPlan, blocks: Iterable[str]) -> dict[str, bool]:
+    """With the pools that are announced whole in place of the blocks in them."""
+    whole = aggregates_of(blocks, plan.aggregates)
+    hidden = {block for block in blocks if aggregates_of([block], whole)}
+    return {
+        **{prefix: exported for prefix, exported in own.items() if prefix not in hidden},
+        **dict.fromkeys(whole, True),
+    }
 
 
 def next_hop(session: Session, family: Family, loopbacks: Sequence[str], policy: NodePolicy = _NOTHING) -> str | None:

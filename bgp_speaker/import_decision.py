@@ -76,7 +76,7 @@ class ImportDecision:
             return TOO_MANY
         if rules.missing:
             return rules.missing
-        if path.as_path and any(path.as_path.count(asn) > rules.allow_as_in for asn in rules.own_asns):
+        if path.as_path and not self._policy.is_lent(prefix) and _loops(path.as_path, rules):
             return "own AS in path"
         if path.next_hop in self._policy.own_addresses:
             return "own address as next hop"
@@ -87,6 +87,10 @@ def missing_filters(names: Sequence[str], filters: Mapping[str, BGPFilterSpec]) 
     """Which of the filters do not exist, as a sentence; empty when all are there."""
     missing = [f"BGPFilter/{name}" for name in names if name not in filters]
     return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing" if missing else ""
+
+
+def _loops(as_path: Sequence[int], rules: _Rules) -> bool:
+    return any(as_path.count(asn) > rules.allow_as_in for asn in rules.own_asns)
 
 
 def _rules_of(session: Session, policy: ImportPolicy, filters: Mapping[str, BGPFilterSpec]) -> _Rules:

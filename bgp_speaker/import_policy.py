@@ -4,6 +4,10 @@ ExaBGP hands on whatever a peer sends: no loop check, no bogon check. So the spe
 its own blocks and anything inside them, its own loopbacks and uplink subnets, link-local, loopback and multicast
 space, and next hops that are its own addresses. What is left is accepted when a rule of the plan accepts it. A
 refusal has a reason.
+
+Of what is inside its own blocks only the very addresses can be learned that IPAM says others have borrowed (`lent`):
+without a route of their own the blackhole of the block would take what is for them. They are learned from a node of
+the same AS, too: this node announces none of them, so its AS in the path is no loop.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ class ImportPolicy:
         own_asn: int,
         accept: Sequence[PrefixRule],
         own_blocks: Iterable[str] = (),
+        lent: Iterable[str] = (),
         loopbacks: Iterable[str] = (),
         uplink_subnets: Iterable[str] = (),
         addresses: Iterable[str] = (),
@@ -37,8 +42,9 @@ class ImportPolicy:
         self.own_asn = own_asn
         self.own_addresses = frozenset(map(pack_address, (*loopbacks, *addresses)))
         self._accept = [(pack_prefix(r.cidr), r.min_length, r.max_length) for r in accept]
-        self._refuse = [(own, "own block") for own in map(pack_prefix, own_blocks)]
-        self._refuse += [(pack_prefix(host_prefix(a)), "own address") for a in loopbacks]
+        self._own_blocks = tuple(map(pack_prefix, own_blocks))
+        self._lent = frozenset(map(pack_prefix, lent))
+        self._refuse = [(pack_prefix(host_prefix(a)), "own address") for a in loopbacks]
         self._refuse += [(uplink, "uplink subnet") for uplink in map(pack_prefix, uplink_subnets)]
         self._refuse += [(never, "not routable") for never in _NEVER]
         self._verdicts: dict[Prefix, tuple[str, bool]] = {}
@@ -46,6 +52,10 @@ class ImportPolicy:
     def refuses(self, prefix: Prefix) -> str:
         """Why nobody may announce this prefix to us; empty when somebody may."""
         return self._verdict(prefix)[0]
+
+    def is_lent(self, prefix: Prefix) -> bool:
+        """Whether it is an address of an own block that another node has borrowed."""
+        return prefix in self._lent
 
     def accepts(self, prefix: Prefix) -> bool:
         """Whether a rule of the plan accepts the prefix."""
@@ -58,6 +68,8 @@ class ImportPolicy:
         return verdict
 
     def _refusal(self, prefix: Prefix) -> str:
+        if prefix not in self._lent and any(contains(own, prefix) for own in self._own_blocks):
+            return "own block"
         return next((reason for refused, reason in self._refuse if contains(refused, prefix)), "")
 
     def _is_accepted(self, prefix: Prefix) -> bool:

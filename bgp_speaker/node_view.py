@@ -16,6 +16,7 @@ from typing import cast
 
 from bgp_speaker.node_policy import NodePolicy, node_policy
 from peering.compile import Compiler
+from peering.prefixes import host_prefix
 from peering.problems import Problem, errors
 from peering.resource import Resource
 from peering.resources.catalog import PLAN_KINDS
@@ -32,15 +33,22 @@ WATCHED = (*PLAN_KINDS, "Secret", "BlockAffinity")
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """`plan` is None while there is no such Node: then nothing is announced and every session goes."""
+    """`plan` is None while there is no such Node: then nothing is announced and every session goes.
+
+    `blocks` are the node's own, `borrowed` prefixes of single addresses that it has in blocks of others, `lent` those
+    that others have in its own. `others_peer`: another node has sessions in the plan.
+    """
 
     plan: SpeakerPlan | None = None
     policy: NodePolicy = field(default_factory=NodePolicy)
     node: Resource | None = None
     pools: tuple[Resource, ...] = ()
     blocks: tuple[str, ...] = ()
+    borrowed: tuple[str, ...] = ()
+    lent: tuple[str, ...] = ()
     passwords: Mapping[SecretKeyRef, str] = field(default_factory=dict, repr=False)
     problems: tuple[Problem, ...] = ()
+    others_peer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class _Compiled:
     node: Resource | None
     pools: tuple[Resource, ...]
     problems: tuple[Problem, ...]
+    others_peer: bool
 
 
 class ViewReader:
@@ -76,14 +85,19 @@ class ViewReader:
         else:
             self._good = compiled
         plan = in_force.plan
+        affinities = [cast(BlockAffinitySpec, r.spec) for r in resources if r.kind == "BlockAffinity"]
+        blocks = _blocks(affinities, self._name)
         return NodeView(
             plan=plan,
             policy=in_force.policy,
             node=in_force.node,
             pools=in_force.pools,
-            blocks=_blocks(resources, self._name),
+            blocks=blocks,
+            borrowed=_addresses(one for one in affinities if one.node == self._name and one.cidr not in blocks),
+            lent=_addresses(one for one in affinities if one.node != self._name and one.cidr in blocks),
             passwords=await resolve(self._store, references(plan.sessions if plan else ())),
             problems=(*unreadable, *compiled.problems),
+            others_peer=in_force.others_peer,
         )
 
     def _compile(self, declared: list[Resource]) -> _Compiled:
@@ -105,6 +119,7 @@ class ViewReader:
             node=snapshot.get("Node", self._name),
             pools=tuple(snapshot.all("IPPool").values()),
             problems=tuple(p for p in errors(compiled.problems) if p.object in mine),
+            others_peer=any(one.sessions for name, one in compiled.speakers.items() if name != self._name),
         )
 
 
@@ -113,6 +128,10 @@ def _same(one: tuple[Resource, ...], other: list[Resource]) -> bool:
     return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
 
 
-def _blocks(resources: Iterable[Resource], node: str) -> tuple[str, ...]:
-    affinities = [cast(BlockAffinitySpec, r.spec) for r in resources if r.kind == "BlockAffinity"]
-    return tuple(sorted(a.cidr for a in affinities if a.node == node and a.state == "confirmed"))
+def _blocks(affinities: Iterable[BlockAffinitySpec], node: str) -> tuple[str, ...]:
+    return tuple(sorted(a.cidr for a in affinities if (a.type, a.node, a.state) == ("host", node, "confirmed")))
+
+
+def _addresses(affinities: Iterable[BlockAffinitySpec]) -> tuple[str, ...]:
+    """What borrowers have listed; others list nothing."""
+    return tuple(sorted(host_prefix(one.address) for affinity in affinities for one in affinity.addresses))

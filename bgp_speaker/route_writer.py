@@ -16,8 +16,9 @@ from bgp_speaker.kernel_route import BLACKHOLE, KernelRoute
 from bgp_speaker.kernel_routes import PROTOCOL, KernelRoutes
 from bgp_speaker.reconciler import Log
 from bgp_speaker.route_monitor import RouteMonitor
-from bgp_speaker.uplinks import Link, connected_interface, read_local_addresses, read_uplinks
-from peering.prefixes import Address, Prefix, format_prefix, pack_address, pack_prefix
+from bgp_speaker.uplinks import Link, connected_interface, read_local_addresses, read_uplinks, uplink_mtu
+from peering.prefixes import Address, Prefix, format_prefix, is_host, pack_address, pack_prefix
+from peering.session import Session
 
 
 class RouteWriter:
@@ -74,6 +75,13 @@ class RouteWriter:
         """Those of the loopbacks that are addresses of this machine; the kernel takes no others as source."""
         return [packed for packed in map(pack_address, loopbacks) if packed in self._local]
 
+    def mtu(self, sessions: Iterable[Session], uplinks: Iterable[str]) -> int:
+        """The smallest of the links over which these sessions run or that have addresses of uplinks; 0 without any."""
+        planned = list(sessions)
+        local = {pack_address(s.local_address) for s in planned if s.local_address}
+        peers = [pack_address(a) for s in planned for a in (s.peer_address, s.reachable_by) if a]
+        return uplink_mtu(self._links, {pack_address(a) for a in uplinks}, local, peers)
+
     def distrust(self) -> None:
         """The next write compares with the kernel itself, not with what was written last."""
         self._foreign_change = True
@@ -87,9 +95,10 @@ class RouteWriter:
     ) -> int:
         """Makes the kernel equal to the whole set; how many routes that is. Bad routes are logged, not fatal.
 
-        The own `blocks` and the routes to `peers` come before what was learned.
+        The own `blocks`, with the pools that are announced for them, and the routes to `peers` come before what was
+        learned.
         """
-        blackholes = {pack_prefix(block): BLACKHOLE for block in blocks if not block.endswith(("/32", "/128"))}
+        blackholes = {prefix: BLACKHOLE for prefix in map(pack_prefix, blocks) if not is_host(prefix)}
         fixed = {**blackholes, **peers}
         wanted = sync.merge(desired, self._held, fixed) if sync else {**self._held, **fixed}
         if sync is not None and sync.over:

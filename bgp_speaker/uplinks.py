@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pyroute2 import AsyncIPRoute
@@ -83,6 +83,27 @@ def connected_interface(links: Iterable[Link], gateway: Address) -> int | None:
         return None
     on_subnet = [(-length, ifindex) for own, length, ifindex in candidates if contains(bytes((length,)) + own, host)]
     return min(on_subnet)[1] if on_subnet else None
+
+
+def uplink_mtu(
+    links: Iterable[Link], uplinks: Collection[Address], local: Collection[Address], peers: Iterable[Address]
+) -> int:
+    """The smallest MTU of the links that lead to the fabric, those that are down too; 0 when there is none.
+
+    They are the links with an address of the `uplinks`, and those with an address that sessions start at (`local`) or
+    with a peer on their subnet. For the last two an address with the length of a host is no uplink's but a loopback.
+    All addresses are packed.
+    """
+    hosts = [_host(peer) for peer in peers]
+
+    def leads_out(own: Address, length: int) -> bool:
+        if own in uplinks:
+            return True
+        subnet = bytes((length,)) + own
+        return length < 8 * len(own) and (own in local or any(contains(subnet, host) for host in hosts))
+
+    mtus = [link.mtu for link in links if any(leads_out(*address) for address in link.addresses)]
+    return min(mtus, default=0)
 
 
 def _host(address: Address) -> Prefix:

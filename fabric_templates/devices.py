@@ -24,6 +24,7 @@ from peering.problems import Problem
 Support = bool | Literal["ebgp", "ibgp", "partly"] | tuple[str, ...]
 Feature = Literal[
     "addPaths",
+    "aggregates",
     "allowASIn",
     "asOverride",
     "bfd",
@@ -61,6 +62,7 @@ Feature = Literal[
     "prefixFilters",
     "reachableBy",
     "rrClient",
+    "setOrigin",
     "stripCommunities",
     "timers",
     "ttlSecurity",

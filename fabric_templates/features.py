@@ -96,7 +96,12 @@ def _has_rack(plan: SwitchPlan) -> bool | None:
     return _if(any(map(_from_rack, asking(plan))))
 
 
+def _has_mate(plan: SwitchPlan) -> bool | None:
+    return _if(any(session.peer.startswith("switch/") for session in plan.sessions))
+
+
 _PLAN_OPTIONS = (
+    _PlanOption("aggregates", lambda p: _if(bool(p.aggregates)), hint="set aggregate: block in the pools"),
     _PlanOption("blackhole", _has_rack, "warning", "nodes must not attach BLACKHOLE"),
     _PlanOption("ecmp", lambda p: _if(bool(asking(p))), "warning", "allow 16 paths in the switch's base configuration"),
     _PlanOption("gracefulShutdown", lambda p: _if(bool(asking(p))), "warning", "drain nodes by another way"),
@@ -108,6 +113,8 @@ _PLAN_OPTIONS = (
     ),
     _PlanOption("pathFilters", _has_rack, "warning", "the spines must not take routes that passed them"),
     _PlanOption("prefixFilters", _has_rack),
+    # Without it two switches of one AS would send a node's packets to each other, see policy.
+    _PlanOption("setOrigin", _has_mate, hint="leave the rack's other switch out of fabricPeers"),
     _PlanOption("stripCommunities", _has_rack, "warning"),
 )
 

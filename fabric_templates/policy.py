@@ -5,14 +5,17 @@ Towards the rack (nodes, reflectors):
         as a usual one would forward what its sender wants dropped. Then only `accept`, only with an AS path
         the neighbour may have, GRACEFUL_SHUTDOWN (RFC 8326) with local preference 0, and every other
         community removed except those that forbid passing the route on.
-  out   by `downward`: the default route, that and `send`, or everything.
+  out   by `downward`: the default route and `send`, or everything.
 Towards the fabric:
   in    everything but the switch's own addresses.
   out   `announce`, and of that only what the switch or its rack originates: a block inside a pool that
-        another rack announced must not go from one spine to the next.
-Between the two switches of a rack (pair), so that one that lost its uplinks or a link to a node goes by the other:
-  in    as from the fabric.
-  out   the default route, and what goes to the fabric.
+        another rack announced must not go from one spine to the next. An aggregate that the switch makes has an
+        empty AS path, as its loopbacks have.
+Towards the other switch of the rack, for the nodes that it has lost:
+  in    `accept`, with an ORIGIN that is worse than that of the nodes' own routes: with iBGP nothing else tells the
+        two apart, and equal paths would be used together, back and forth between the switches. What came around by
+        the fabric has the longer AS path.
+  out   of `accept` what comes from the nodes themselves.
 Everything that no entry permits is denied.
 """
 
@@ -28,7 +31,7 @@ from peering.session import Downward, PrefixRule, SwitchPlan
 
 Version = Literal[4, 6]
 VERSIONS: tuple[Version, ...] = (4, 6)
-Side = Literal["rack", "fabric", "pair"]
+Side = Literal["rack", "pair", "fabric"]
 
 _SEQ_LIST = 5
 _SEQ_MAP = 10
@@ -117,6 +120,7 @@ class Entry:
     strip_communities: str | None = None
     strip_large_communities: str | None = None
     local_preference: int | None = None
+    worst_origin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +182,7 @@ def _rule_lists(plan: SwitchPlan) -> dict[str, tuple[PrefixRule, ...]]:
 def _downward(plan: SwitchPlan) -> dict[str, tuple[PrefixRule, ...]]:
     """What a node is sent: no list means everything."""
     table: dict[Downward, dict[str, tuple[PrefixRule, ...]]] = {
-        "default-only": {"DEFAULT": _DEFAULTS},
+        "default-only": {"DEFAULT": _DEFAULTS, **({"SEND": plan.send} if plan.send else {})},
         "pools": {"DEFAULT": _DEFAULTS, "SEND": plan.send},
         "all": {},
     }
@@ -269,6 +273,24 @@ def _to_rack(plan: SwitchPlan, names: Names, group: str, version: Version) -> tu
     return tuple(Entry(seq=i * _SEQ_MAP, prefix_list=names.prefixes(kind, version)) for i, kind in numbered)
 
 
+def _from_pair(plan: SwitchPlan, names: Names, group: str, version: Version) -> tuple[Entry, ...]:
+    accept = names.prefixes("ACCEPT", version)
+    return (
+        Entry(
+            seq=_SEQ_MAP,
+            community_list=names.graceful_shutdown,
+            prefix_list=accept,
+            local_preference=0,
+            worst_origin=True,
+        ),
+        Entry(seq=2 * _SEQ_MAP, prefix_list=accept, worst_origin=True),
+    )
+
+
+def _to_pair(plan: SwitchPlan, names: Names, group: str, version: Version) -> tuple[Entry, ...]:
+    return (Entry(seq=_SEQ_MAP, path_list=names.of("RACK"), prefix_list=names.prefixes("ACCEPT", version)),)
+
+
 def _from_fabric(plan: SwitchPlan, names: Names, group: str, version: Version) -> tuple[Entry, ...]:
     return (
         Entry(seq=_SEQ_MAP, permit=False, prefix_list=names.prefixes("OWN", version)),
@@ -281,13 +303,8 @@ def _to_fabric(plan: SwitchPlan, names: Names, group: str, version: Version) -> 
     return (Entry(seq=_SEQ_MAP, path_list=names.of("RACK"), prefix_list=names.prefixes("ANNOUNCE", version)),)
 
 
-def _to_pair(plan: SwitchPlan, names: Names, group: str, version: Version) -> tuple[Entry, ...]:
-    (upward,) = _to_fabric(plan, names, group, version)
-    return Entry(seq=_SEQ_MAP, prefix_list=names.prefixes("DEFAULT", version)), replace(upward, seq=2 * _SEQ_MAP)
-
-
 _SIDES = {
     "rack": (_from_rack, _to_rack),
     "fabric": (_from_fabric, _to_fabric),
-    "pair": (_from_fabric, _to_pair),
+    "pair": (_from_pair, _to_pair),
 }

@@ -164,10 +164,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddressFamily:
-    """`version` is 4 or 6; `networks` are what the switch originates."""
+    """`version` is 4 or 6; `networks` the switch originates, `aggregates` too while it has something inside them."""
 
     version: Version
     networks: tuple[str, ...]
+    aggregates: tuple[str, ...]
     max_paths: int
     groups: tuple[FamilyGroup, ...]
     neighbors: tuple[FamilyNeighbor, ...]

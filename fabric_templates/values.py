@@ -76,6 +76,7 @@ def _addresses(session: Session) -> dict[str, str | None]:
 
 def _prefixes(plan: SwitchPlan) -> Found:
     networks = {f"networks[{i}]": cidr for i, cidr in enumerate(plan.networks)}
+    networks |= {f"aggregates[{i}]": cidr for i, cidr in enumerate(plan.aggregates)}
     networks |= {f"listenRanges[{i}].cidr": r.cidr for i, r in enumerate(plan.listen_ranges)}
     yield from _parsed(networks, ip_network, "a prefix without host bits")
     yield from _parsed(

@@ -162,17 +162,24 @@ def _network_order(network: IPv4Network | IPv6Network) -> tuple[int, bytes, int]
 def _family(
     plan: SwitchPlan, groups: tuple[Group, ...], neighbors: tuple[Neighbor, ...], version: Version
 ) -> AddressFamily | None:
-    networks = {n for n in map(ip_network, plan.networks) if n.version == version}
+    networks, aggregates = _of_version(plan.networks, version), _of_version(plan.aggregates, version)
     policies = tuple(f for g in groups for f in g.families if f.version == version)
     if not networks and not policies:
         return None
     return AddressFamily(
         version=version,
-        networks=tuple(str(n) for n in sorted(networks, key=_network_order)),
+        networks=networks,
+        aggregates=aggregates,
         max_paths=MAX_PATHS,
         groups=policies,
         neighbors=tuple(f for n in neighbors for f in n.families if f.version == version),
     )
+
+
+def _of_version(prefixes: Iterable[str], version: Version) -> tuple[str, ...]:
+    """Those of the family, each once, by address."""
+    networks = {n for n in map(ip_network, prefixes) if n.version == version}
+    return tuple(str(n) for n in sorted(networks, key=_network_order))
 
 
 def _bfd_profiles(names: Names, device: Device, sessions: Iterable[Session]) -> tuple[BfdProfile, ...]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from collections.abc import Iterator
+from functools import lru_cache
 
+from peering.prefixes import contains, numbers, pack_prefix
 from peering.resources.pools import IPPoolSpec
 
 
@@ -21,6 +23,11 @@ def block_name(cidr: str) -> str:
 def affinity_name(node: str, cidr: str) -> str:
     """The object name of a node's affinity for a block."""
     return f"{node}-{block_name(cidr)}"
+
+
+def borrower_name(node: str, cidr: str) -> str:
+    """The object name of what lists the addresses that a node has borrowed from a block. No affinity has it."""
+    return f"{affinity_name(node, cidr)}-borrower"
 
 
 def blocks_for(node: str, pool: IPPoolSpec) -> Iterator[str]:
@@ -35,6 +42,23 @@ def blocks_for(node: str, pool: IPPoolSpec) -> Iterator[str]:
         yield f"{make(base + (start + index) % count * step)}/{pool.block_length}"
 
 
+def block_with(address: str, pool: IPPoolSpec) -> str:
+    """The block of the pool in which an address lies."""
+    return str(ipaddress.ip_network(f"{address}/{pool.block_length}", strict=False))
+
+
+@lru_cache(maxsize=1 << 14)
+def is_inside(inner: str, outer: str) -> bool:
+    """Whether a CIDR or address lies inside a CIDR, all as text."""
+    return contains(pack_prefix(outer), pack_prefix(inner))
+
+
+def ordinal_of(address: str, cidr: str) -> int:
+    """The inverse of `address_at`."""
+    return numbers(address).value - numbers(cidr).value
+
+
+@lru_cache(maxsize=1 << 14)
 def address_at(cidr: str, ordinal: int) -> str:
     """The address number `ordinal` of a block."""
     return str(ipaddress.ip_network(cidr)[ordinal])
@@ -42,4 +66,5 @@ def address_at(cidr: str, ordinal: int) -> str:
 
 def size_of(cidr: str) -> int:
     """How many addresses a block has."""
-    return ipaddress.ip_network(cidr).num_addresses
+    bits, _, length = numbers(cidr)
+    return 1 << (bits - length)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Literal
 
 from peering.prefixes import Numbers, address_text, numbers
-from peering.resources.pools import IPPoolSpec
+from peering.resources.pools import IPAMConfigurationSpec, IPPoolSpec
 from peering.selectors import parse_selector
 from peering.session import Family, PrefixRule
 from peering.snapshot import Snapshot
@@ -94,6 +95,36 @@ def block_rules(pools: Iterable[IPPoolSpec], labels: Sequence[Mapping[str, str]]
     ]
 
 
+def address_rules(pools: Iterable[IPPoolSpec], labels: Sequence[Mapping[str, str]] | None) -> list[PrefixRule]:
+    """Single addresses of the pools that nodes with any of these labels may have addresses of; of all for None."""
+    return [
+        PrefixRule(pool.cidr, numbers(pool.cidr).bits, numbers(pool.cidr).bits)
+        for pool in pools
+        if labels is None or any(parse_selector(pool.node_selector)(one) for one in labels)
+    ]
+
+
+def aggregates(
+    pools: Iterable[IPPoolSpec], by: Literal["rack", "pool"], labels: Sequence[Mapping[str, str]] | None = None
+) -> tuple[str, ...]:
+    """The pools that are announced whole, by the rack's switches or by the nodes.
+
+    With `labels` those that nodes with any of these labels may claim from.
+    """
+    return tuple(
+        pool.cidr
+        for pool in pools
+        if pool.aggregated_by == by
+        and (labels is None or any(parse_selector(pool.node_selector)(one) for one in labels))
+    )
+
+
+def aggregates_of(blocks: Iterable[str], pools: Iterable[str]) -> tuple[str, ...]:
+    """Those of the pools (CIDRs) in which one of the blocks lies."""
+    own = [numbers(block) for block in blocks]
+    return tuple(pool for pool in pools if any(_covers(numbers(pool), bits, value) for bits, value, _ in own))
+
+
 def unexported_pools(snapshot: Snapshot) -> tuple[str, ...]:
     """The CIDRs of pools whose blocks stay out of the fabric."""
     return tuple(p.cidr for p in snapshot.specs("IPPool", IPPoolSpec).values() if p.disable_bgp_export)
@@ -103,6 +134,14 @@ def exported_pools(snapshot: Snapshot) -> tuple[IPPoolSpec, ...]:
     """Pools whose blocks go into the fabric; `disabled` ones still do, as in Calico."""
     pools = snapshot.specs("IPPool", IPPoolSpec).values()
     return tuple(pool for pool in pools if not pool.disable_bgp_export)
+
+
+def borrowable_pools(snapshot: Snapshot) -> tuple[IPPoolSpec, ...]:
+    """Exported pools of which a node may have an address in another's block, and announces that by itself."""
+    configuration = snapshot.specs("IPAMConfiguration", IPAMConfigurationSpec).get("default")
+    if configuration is not None and configuration.strict_affinity:
+        return ()
+    return tuple(pool for pool in exported_pools(snapshot) if "Workload" in pool.allowed_uses)
 
 
 def sorted_rules(rules: Iterable[PrefixRule]) -> tuple[PrefixRule, ...]:

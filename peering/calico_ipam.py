@@ -1,8 +1,8 @@
-"""BlockAffinity and IPAMBlock as Calico's IPAM writes them, in the shape of ours.
+"""BlockAffinity, IPAMBlock and IPAMHandle as Calico's IPAM writes them, in the shape of ours.
 
 Calico's block has one place per address in `allocations`: nothing, or the index of what it knows about the address
-in `attributes`. Ours lists the addresses in use. What Calico keeps beside (free list, sequence numbers, owners) is
-its own bookkeeping and is read over.
+in `attributes`. Ours lists the addresses in use, with the node and the pod if Calico knows them. Calico's handle counts
+the addresses in each block. What it keeps beside (free list, sequence numbers) is its own bookkeeping and is read over.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 from peering.foreign import Document, Reading
 
 _AFFINITY_FACTS = ("deleted",)
+_HANDLE_FACTS = ("block", "deleted", "handleID")
+_OWNER_FACTS = ("node", "namespace", "pod")
 _BLOCK_FACTS = (
     "affinityClaimTime",
     "attributes",
@@ -53,6 +55,18 @@ def read_block(document: Document) -> Reading:
     return reading
 
 
+def read_handle(document: Document) -> Reading:
+    """`block` maps each block to the number of addresses in it; the handle itself is `handleID`."""
+    spec = document.get("spec")
+    if not isinstance(spec, dict):
+        return Reading(spec)
+    read = {name: value for name, value in spec.items() if name not in _HANDLE_FACTS}
+    blocks = spec.get("block")
+    read["handle"] = spec.get("handleID")
+    read["blocks"] = list(blocks) if isinstance(blocks, dict) else blocks
+    return Reading(read, {("handle",): "spec.handleID", ("blocks",): "spec.block"})
+
+
 def _ordinals(places: list[Any]) -> list[int]:
     return [ordinal for ordinal, place in enumerate(places) if place is not None]
 
@@ -66,4 +80,12 @@ def _allocation(ordinal: int, place: Any, attributes: list[Any]) -> Any:
         return place
     known = attributes[place] if 0 <= place < len(attributes) else None
     handle = known.get("handle_id") if isinstance(known, dict) else None
-    return {"ordinal": ordinal, "handle": "" if handle is None else handle}
+    return {"ordinal": ordinal, "handle": "" if handle is None else handle, **_owner(known)}
+
+
+def _owner(known: Any) -> dict[str, str]:
+    """Whose the address is, as far as that can be read: it helps to find leaks, and no block fails over it."""
+    facts = known.get("secondary") if isinstance(known, dict) else None
+    if not isinstance(facts, dict):
+        return {}
+    return {name: value for name in _OWNER_FACTS if isinstance(value := facts.get(name), str) and value.isprintable()}

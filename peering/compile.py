@@ -113,9 +113,9 @@ class Compiler:
         members = node_sessions.mesh_members(configuration, nodes, frozenset(reflectors_of))
         yield from node_sessions.mesh_offers(configuration, members, nodes, self._memo)
         yield from peering_offers(reflectors, switches)
-        fabric = self._memo.table("fabric")
+        fabric, mates = self._memo.table("fabric"), switch_plans.rack_mates(racks, switches)
         for name, resource in snapshot.all("Switch").items():
-            yield from fabric.get(name, (resource,), switch_plans.fabric_offers)
+            yield from fabric.get(name, (resource, mates.get(name, ())), switch_plans.fabric_offers)
 
     def _settle(self, found: Iterable[Found], problems: list[Problem]) -> dict[End, tuple[Session, ...]]:
         """The sessions of every end. Nodes first: what a node does not keep, its other end does not have either."""
@@ -141,12 +141,16 @@ class Compiler:
         self, snapshot: Snapshot, nodes: Mapping[str, NodeFacts], sessions: Mapping[End, tuple[Session, ...]]
     ) -> dict[str, SpeakerPlan]:
         pools, unexported = addressing.exported_pools(snapshot), addressing.unexported_pools(snapshot)
+        aggregates = addressing.aggregates(pools, "pool")
+        borrowable = addressing.borrowable_pools(snapshot)
         imports = self._memo.table("imports")
         kept = self._memo.table("speakers")
         plans = {}
         for name, node in nodes.items():
-            rules = imports.get(node.accept_prefixes, (pools, node.accept_prefixes), _imports)
-            plans[name] = kept.get(name, (node, sessions.get(("node", name), ()), rules, unexported), _speaker)
+            rules = imports.get(node.accept_prefixes, (pools, borrowable, node.accept_prefixes), _imports)
+            plans[name] = kept.get(
+                name, (node, sessions.get(("node", name), ()), rules, unexported, aggregates), _speaker
+            )
         return plans
 
     def _reflectors(
@@ -167,13 +171,13 @@ class Compiler:
         problems: list[Problem],
     ) -> dict[str, SwitchPlan]:
         rack_of = switch_plans.racks_of_switches(racks, problems)
-        pools = addressing.exported_pools(snapshot)
+        pools, borrowable = addressing.exported_pools(snapshot), addressing.borrowable_pools(snapshot)
         kept = self._memo.table("switches")
         plans: dict[str, SwitchPlan] = {}
         for name, resource in snapshot.all("Switch").items():
             mine = sessions.get(("switch", name), ())
             names = dict.fromkeys(s.peer.removeprefix("node/") for s in mine if s.peer.startswith("node/"))
-            inputs = (resource, rack_of.get(name), mine, tuple(nodes[n] for n in names), pools)
+            inputs = (resource, rack_of.get(name), mine, tuple(nodes[n] for n in names), pools, borrowable)
             plans[name] = kept.get(name, inputs, switch_plans.switch_plan)
             problems += switch_plans.router_id_problem(name, plans[name])
         return plans
@@ -205,7 +209,11 @@ def _part(
 
 
 def _speaker(
-    node: NodeFacts, sessions: tuple[Session, ...], imports: tuple[PrefixRule, ...], unexported: tuple[str, ...]
+    node: NodeFacts,
+    sessions: tuple[Session, ...],
+    imports: tuple[PrefixRule, ...],
+    unexported: tuple[str, ...],
+    aggregates: tuple[str, ...],
 ) -> SpeakerPlan:
     return SpeakerPlan(
         asn=node.asn,
@@ -215,14 +223,19 @@ def _speaker(
         imports=imports if sessions else (),
         uplink_subnets=tuple(sorted({addressing.subnet_of(a) for _, a in node.uplinks})),
         unexported=unexported,
+        aggregates=aggregates,
         cluster_id=node.cluster_id,
         listen_port=node.listen_port,
     )
 
 
-def _imports(pools: tuple[IPPoolSpec, ...], accept_prefixes: tuple[str, ...]) -> tuple[PrefixRule, ...]:
-    """What a node may learn: a default route, pools down to a block, and what its rack allows besides."""
+def _imports(
+    pools: tuple[IPPoolSpec, ...], borrowable: tuple[IPPoolSpec, ...], accept_prefixes: tuple[str, ...]
+) -> tuple[PrefixRule, ...]:
+    """What a node may learn: a default route, pools down to a block, single addresses where nodes borrow from each
+    other, and what its rack allows besides."""
     rules = [PrefixRule("0.0.0.0/0", 0, 0), PrefixRule("::/0", 0, 0)]
     rules += addressing.pool_rules(pools)
+    rules += addressing.address_rules(borrowable, None)
     rules += [addressing.inside(cidr) for cidr in accept_prefixes]
     return tuple(sorted(set(rules), key=lambda r: (":" in r.cidr, r.cidr, r.max_length)))

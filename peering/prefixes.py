@@ -76,6 +76,11 @@ def is_ipv6(packed: bytes) -> bool:
     return len(packed) > 5
 
 
+def is_host(prefix: Prefix) -> bool:
+    """Whether the prefix is one address."""
+    return prefix[0] == 8 * (len(prefix) - 1)
+
+
 def host_prefix(address: str) -> str:
     """`"10.0.0.1"` -> `"10.0.0.1/32"`, `"fd00::1"` -> `"fd00::1/128"`; a prefix length in the text is dropped."""
     return str(ipaddress.ip_network(address.split("/")[0]))

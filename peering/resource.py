@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from peering.calico_ipam import read_affinity, read_block
+from peering.calico_ipam import read_affinity, read_block, read_handle
 from peering.foreign import Document, Reading
 from peering.kubernetes_node import read_node
 from peering.problems import Problem
@@ -139,7 +139,7 @@ def _foreign_values(document: Document) -> Iterator[tuple[str, str]]:
             if id(value) not in seen:
                 seen.add(id(value))
                 waiting += reversed(list(_inside(path, value)))
-        elif isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+        elif isinstance(value, str) and not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
             yield path_of(path), "holds text that is not Unicode (half a surrogate pair), which cannot be kept"
         elif isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
             yield path_of(path), f"holds a number of {value.bit_length()} bits, which cannot be kept"
@@ -246,7 +246,7 @@ _READERS: dict[tuple[str, str], Callable[[Document], Reading]] = {
     **{
         (version, kind): reader
         for version in ("projectcalico.org/v3", "crd.projectcalico.org/v1")
-        for kind, reader in (("BlockAffinity", read_affinity), ("IPAMBlock", read_block))
+        for kind, reader in (("BlockAffinity", read_affinity), ("IPAMBlock", read_block), ("IPAMHandle", read_handle))
     },
 }
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 #: Brackets and negations inside each other; far more than a person writes, far less than the stack holds.
@@ -25,10 +25,14 @@ Predicate = Callable[[Labels], bool]
 
 @dataclass(frozen=True, slots=True)
 class ParsedSelector:
-    """`matches(labels)`; whatever it matches has the label of `anchor`, with one of its values, when there is one."""
+    """`matches(labels)`; whatever it matches has the label of `anchor`, with one of its values, when there is one.
+
+    `labels` are all that it asks for.
+    """
 
     matches: Predicate
     anchor: tuple[str, frozenset[str]] | None = None
+    labels: frozenset[str] = frozenset()
 
     def __call__(self, labels: Labels) -> bool:
         return self.matches(labels)
@@ -57,7 +61,7 @@ def parse_selector(text: str) -> ParsedSelector:
     selector = parser.disjunction()
     if parser.peek() is not None:
         raise SelectorError(f"unexpected {parser.peek()!r} in selector {text!r}")
-    return selector
+    return replace(selector, labels=frozenset(parser.labels))
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
@@ -110,6 +114,7 @@ class _Parser:
         self._text = text
         self._next = 0
         self._depth = 0
+        self.labels: set[str] = set()
 
     def _found(self) -> str:
         """The next token, for messages."""
@@ -151,6 +156,7 @@ class _Parser:
             return _EVERYTHING
         if word == "has" and self._accept("("):
             label = self._take("word")
+            self.labels.add(label)
             self._expect(")")
             return ParsedSelector(lambda labels: label in labels)
         return self._comparison(word)
@@ -164,6 +170,7 @@ class _Parser:
         return inner
 
     def _comparison(self, label: str) -> ParsedSelector:
+        self.labels.add(label)
         operator = self._operator(label)
         if operator in ("in", "not in"):
             values = self._set()

@@ -169,7 +169,8 @@ class SpeakerPlan:
 
     `loopbacks` are the node's own stable addresses: announced as host routes, and the preferred source of
     learned routes. `imports` is what may be learned; `uplink_subnets` never are, whatever `imports` says. Own
-    blocks that lie in one of `unexported` (pools with `disableBGPExport`) are not announced.
+    blocks that lie in one of `unexported` (pools with `disableBGPExport`) are not announced. Of those that lie in one
+    of `aggregates` (pools with `aggregate: pool`) switches and routers are told the whole instead.
     """
 
     asn: int
@@ -179,6 +180,7 @@ class SpeakerPlan:
     imports: tuple[PrefixRule, ...] = ()
     uplink_subnets: tuple[str, ...] = ()
     unexported: tuple[str, ...] = ()
+    aggregates: tuple[str, ...] = ()
     cluster_id: str | None = None
     listen_port: int = 179
 
@@ -264,10 +266,13 @@ class Setting:
 class SwitchPlan:
     """What one switch's configuration has to say.
 
-    `accept` is what may come from the rack's nodes. `send` is what nodes may be sent when `downward` is not
-    `all`. `announce` is what leaves towards the fabric peers (sessions whose `peer` is `external`): the
-    rack's own prefixes and the switch's loopbacks, so that a ToR is never a transit between spines. Of the communities
-    that nodes attach, `keep_communities` (`65101:100`, large ones `65101:1:2`) pass; the others are removed.
+    `accept` is what may come from the rack's nodes. `send` is what nodes may be sent beside a default route when
+    `downward` is not `all`. `announce` is what leaves towards the fabric peers (sessions whose `peer` is
+    `external`): the rack's own prefixes and the switch's loopbacks, so that a ToR is never a transit between spines.
+    Other switches of the rack (`peer` is `switch/NAME`) are told, and believed, what is in `accept`. `aggregates`
+    (pools with `aggregate: rack`) are made by the switch while it knows a more specific prefix in them, which stays.
+    Of the communities that nodes attach, `keep_communities` (`65101:100`, large ones `65101:1:2`) pass; the others are
+    removed.
     `platform` is a name, or a name and a release, as in `nvue@5.14`.
     """
 
@@ -278,6 +283,7 @@ class SwitchPlan:
     sessions: tuple[Session, ...] = ()
     listen_ranges: tuple[ListenRange, ...] = ()
     networks: tuple[str, ...] = ()
+    aggregates: tuple[str, ...] = ()
     accept: tuple[PrefixRule, ...] = ()
     send: tuple[PrefixRule, ...] = ()
     announce: tuple[PrefixRule, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import cast
 
 from peering import addressing
@@ -16,21 +16,32 @@ from peering.resources.pools import IPPoolSpec
 from peering.session import PrefixRule, Session, Setting, SwitchPlan
 
 
-def fabric_offers(resource: Resource) -> tuple[Offer, ...]:
-    """The sessions of a switch with routers that are not ours to configure."""
+def rack_mates(racks: Mapping[str, RackView], declared: Container[str]) -> dict[str, tuple[str, ...]]:
+    """The other switches of its rack, by the name of each."""
+    found: dict[str, set[str]] = {}
+    for rack in racks.values():
+        switches = {switch for switch in rack.spec.switches if switch in declared}
+        for switch in switches:
+            found.setdefault(switch, set()).update(switches - {switch})
+    return {switch: tuple(sorted(others)) for switch, others in found.items()}
+
+
+def fabric_offers(resource: Resource, mates: tuple[str, ...]) -> tuple[Offer, ...]:
+    """The sessions of a switch with its fabric peers. One that is called as a rack-mate is that one."""
     spec = cast(SwitchSpec, resource.spec)
     return tuple(
-        Offer(("switch", resource.name), Rank.RACK, _fabric_session(resource.name, spec, index))
+        Offer(("switch", resource.name), Rank.RACK, _fabric_session(resource.name, spec, index, mates))
         for index in range(len(spec.fabric_peers))
     )
 
 
-def _fabric_session(name: str, switch: SwitchSpec, index: int) -> Session:
+def _fabric_session(name: str, switch: SwitchSpec, index: int, mates: tuple[str, ...]) -> Session:
     peer = switch.fabric_peers[index]
+    beside = peer.name in mates
     family = addressing.family_of(peer.address)
     return Session(
         name=f"{peer.name}-{family.removesuffix('-unicast')}",
-        peer="external",
+        peer=f"switch/{peer.name}" if beside else "external",
         source=f"Switch/{name}",
         type="ibgp" if peer.as_number == switch.as_number else "ebgp",
         local_address=None,
@@ -39,6 +50,7 @@ def _fabric_session(name: str, switch: SwitchSpec, index: int) -> Session:
         peer_asn=peer.as_number,
         hold_time=peer.hold_time,
         keepalive_time=peer.hold_time // 3,
+        next_hop="self" if beside else "auto",
         families=(family,),
     )
 
@@ -63,12 +75,17 @@ def switch_plan(
     sessions: tuple[Session, ...],
     members: tuple[NodeFacts, ...],
     pools: tuple[IPPoolSpec, ...],
+    borrowable: tuple[IPPoolSpec, ...],
 ) -> SwitchPlan:
-    """The plan of a switch; `members` are the nodes that it has sessions with, `pools` those that are exported."""
+    """The plan of a switch; `members` are the nodes that it has sessions with, `pools` those that are exported.
+
+    Of those that are `borrowable` nodes may have single addresses in blocks of others.
+    """
     spec = cast(SwitchSpec, resource.spec)
     networks = tuple(addressing.host_of(a) for a in spec.addresses)
-    accept = _accept(members, pools, reflected=any(s.peer.startswith("reflector/") for s in sessions))
-    extra = rack.spec.accept_prefixes if rack else ()
+    reflected = any(s.peer.startswith("reflector/") for s in sessions)
+    accept = _accept(members, pools, borrowable, reflected=reflected)
+    aggregates = addressing.aggregates(pools, "rack", [node.labels for node in members])
     return SwitchPlan(
         asn=spec.as_number,
         platform=spec.platform,
@@ -76,22 +93,58 @@ def switch_plan(
         rack=rack.name if rack else None,
         sessions=sessions,
         networks=networks,
+        aggregates=aggregates,
         accept=accept,
-        send=addressing.sorted_rules([*addressing.pool_rules(pools), *map(addressing.inside, extra)]),
-        announce=addressing.sorted_rules([*accept, *map(addressing.exactly, networks)]),
+        send=_send(pools, borrowable, rack),
+        announce=_announce(accept, pools, (*networks, *aggregates)),
         downward=rack.spec.downward if rack else "pools",
         keep_communities=rack.spec.keep_communities if rack else (),
         settings=tuple(sorted((Setting(s.name, s.value) for s in spec.settings), key=lambda s: s.name)),
     )
 
 
-def _accept(members: Iterable[NodeFacts], pools: tuple[IPPoolSpec, ...], *, reflected: bool) -> tuple[PrefixRule, ...]:
+def _send(
+    pools: tuple[IPPoolSpec, ...], borrowable: tuple[IPPoolSpec, ...], rack: RackView | None
+) -> tuple[PrefixRule, ...]:
+    """What nodes may be sent beside a default route.
+
+    Single addresses whatever the rack wants: the owner of the block has a blackhole for what it lent to another node.
+    """
+    rules = addressing.address_rules(borrowable, None)
+    if rack is None or rack.spec.downward != "default-only":
+        rules += addressing.pool_rules(pools)
+        rules += map(addressing.inside, rack.spec.accept_prefixes if rack else ())
+    return addressing.sorted_rules(rules)
+
+
+def _announce(accept: Iterable[PrefixRule], pools: Iterable[IPPoolSpec], own: Iterable[str]) -> tuple[PrefixRule, ...]:
+    """What the fabric is told: `own`, and what is accepted, but nothing from inside a pool that racks announce whole.
+
+    A more specific prefix that came back from the fabric would keep the aggregate alive on a ToR without a node.
+    """
+    whole = set(addressing.aggregates(pools, "rack"))
+    kept = (rule for rule in accept if rule.cidr not in whole)
+    return addressing.sorted_rules([*kept, *map(addressing.exactly, own)])
+
+
+def _accept(
+    members: Iterable[NodeFacts],
+    pools: tuple[IPPoolSpec, ...],
+    borrowable: tuple[IPPoolSpec, ...],
+    *,
+    reflected: bool,
+) -> tuple[PrefixRule, ...]:
     """What may come from below: blocks of the pools that these nodes may claim from, and their loopbacks.
 
+    Where nodes may borrow from each other's blocks, single addresses of these pools as well.
+    Of a pool that nodes announce whole its blocks too: a switch that is changed before the nodes are loses nothing.
     A reflector passes on the blocks of all nodes.
     """
     members = list(members)
-    rules = addressing.block_rules(pools, None if reflected else [node.labels for node in members])
+    labels = None if reflected else [node.labels for node in members]
+    rules = addressing.block_rules(pools, labels)
+    rules += addressing.address_rules(borrowable, labels)
+    rules += map(addressing.exactly, addressing.aggregates(pools, "pool", labels))
     rules += [addressing.inside(addressing.host_of(a)) for node in members for a in node.loopbacks]
     return addressing.sorted_rules(rules)
 

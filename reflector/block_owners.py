@@ -3,7 +3,8 @@
 A node announces its blocks and its loopbacks (bgp_speaker/announcements.py). It announces a block when its
 BlockAffinity is confirmed, so whose that is owns the block. While no affinity of a block is confirmed, those who claim
 it or let go of it own it: the reflector may read the store a moment before or after the speaker does, and neither
-order may cost the node a route. A node owns the addresses of its links, too, though it announces none.
+order may cost the node a route. An address that a node has borrowed from another's block is the borrower's, and no
+longer the one's who owns the block. A node owns the addresses of its links, too, though it announces none.
 
 What Calico gives to an owner that is no node (`type: virtual`, such as the load balancer) may be announced by any, and
 so may the service addresses of BGPConfiguration.
@@ -38,6 +39,9 @@ def owners_of(snapshot: Snapshot, ranges: Sequence[Prefix] = ()) -> Owners:
     for cidr, holders in _holders(affinities).items():
         for node in holders:
             by_prefix[_packed(cidr)] |= names.get(node) or {f"node/{node}"}
+    for one in affinities:
+        for borrowed in one.addresses:
+            by_prefix[_packed(borrowed.address)] |= names.get(one.node) or {f"node/{one.node}"}
     return Owners(dict(by_prefix), frozenset(map(_packed, _shared(snapshot, affinities))))
 
 

@@ -25,6 +25,7 @@ _FAMILIES = (
     "processes",
     "reflecting",
     "inspecting",
+    "ipam_commands",
     "reflector_view",
     "lab_commands",
 )

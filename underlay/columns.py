@@ -42,6 +42,7 @@ _BESIDES: dict[str, tuple[Column, ...]] = {
     ),
     "RouteReflector": (Column("AS", ".spec.asNumber"), Column("Cluster-ID", ".spec.clusterID")),
     "Secret": (Column("Keys", ".stringData"),),
+    "BlockAffinity": (Column("Addresses", ".spec.addresses[*].address"),),
     "BGPNodeStatus": (
         Column("Sessions", ".spec.sessions[*].state"),
         Column("Blocks", ".spec.blocks"),

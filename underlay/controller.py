@@ -1,20 +1,25 @@
-"""`underlay controller`: what nobody else owns. Frees the blocks of nodes that are gone and keeps rendered
+"""`underlay controller`: what nobody else owns. Frees what of IPAM nobody stands for any more, and keeps rendered
 switch configurations current.
 
-Both follow the store: a change triggers a look, and blocks whose node is missing are looked at again when
-their grace time is over. Rendered files are replaced as a whole per switch, and only when their bytes change;
-those of a switch that is deleted are removed; when the plan has errors the last good files stay.
+Both follow the store, each what concerns it. A block is written for every pod that comes or goes, and each look reads
+all blocks, so two looks at IPAM are some seconds apart, and further where they take long; what was found is looked at
+again when its grace time is over. Rendered files are replaced as a whole per switch, and only when their bytes
+change; those of a switch that is deleted are removed; when the plan has errors the last good files stay.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from fabric_templates.render import RenderRefused, render, secret_files
-from ipam.collector import Collector
+from ipam.collector import KINDS as COLLECTED_KINDS
+from ipam.collector import LEAK_GRACE_S, Collector
 from peering.compile import Compiler
 from peering.problems import errors
 from peering.resources.catalog import PLAN_KINDS
@@ -26,66 +31,95 @@ from underlay.rendered_folder import RenderedFolder
 
 Log = Callable[[str], None]
 
-_WATCHED = (*PLAN_KINDS, "Secret", "BlockAffinity", "IPAMBlock")
+_PLANNED = frozenset((*PLAN_KINDS, "Secret"))
+_COLLECTED = frozenset(COLLECTED_KINDS)
 _RETRY_S = 1.0
+#: Seconds between two looks at IPAM when nothing but changes asks for one.
+_COLLECT_PAUSE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Graces:
+    """Seconds for which something must be left over before it is freed; `leak` is for addresses."""
+
+    node: float
+    leak: float = LEAK_GRACE_S
 
 
 class Controller:
     """One controller per store; two would do the same work twice and harm nothing."""
 
-    def __init__(self, store: Store, log: Log, grace: float, render_to: Path | None, with_secrets: bool) -> None:
+    def __init__(self, store: Store, log: Log, graces: Graces, render_to: Path | None, with_secrets: bool) -> None:
         self._store = store
         self._log = log
-        self._collector = Collector(grace)
+        self._collector = Collector(store, graces.node, graces.leak)
         self._rendered = RenderedFolder(render_to, log) if render_to is not None else None
         self._with_secrets = with_secrets
         self._compiler = Compiler()
-        self._changed = asyncio.Event()
+        self._to_collect, self._to_render = asyncio.Event(), asyncio.Event()
+        self._said: dict[str, str] = {}
 
     async def run(self) -> None:
         """Works until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
-            group.create_task(self._work())
+            group.create_task(self._collect_again_and_again())
+            if self._rendered is not None:
+                group.create_task(self._render_again_and_again(self._rendered))
 
     async def _watch(self) -> None:
         while True:
-            try:
+            with self._healing("watching"):
                 _, since = await self._store.snapshot(())
-                self._changed.set()
-                async for _ in self._store.watch(_WATCHED, since):
-                    self._changed.set()
-            except (StoreError, OSError) as error:
-                self._log(f"store: {error} (watching again)")
+                self._said.pop("watching", None)
+                self._to_collect.set()
+                self._to_render.set()
+                async for changes in self._store.watch(_PLANNED | _COLLECTED, since):
+                    self._notice({change.kind for change in changes})
             await asyncio.sleep(_RETRY_S)
 
-    async def _work(self) -> None:
-        while True:
-            next_look = None
-            try:
-                next_look = await self._collect()
-                await self._render()
-            except (StoreError, OSError) as error:
-                self._log(f"{error} (trying again)")
-                next_look = time.monotonic() + _RETRY_S
-            await self._wait_until(next_look)
+    def _notice(self, kinds: set[str]) -> None:
+        if kinds & _COLLECTED:
+            self._to_collect.set()
+        if kinds & _PLANNED:
+            self._to_render.set()
 
-    async def _wait_until(self, moment: float | None) -> None:
+    @contextmanager
+    def _healing(self, doing: str) -> Iterator[None]:
+        """A failure that may heal ends the block, and is said once for as long as it lasts."""
         try:
-            async with asyncio.timeout_at(moment):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
-        self._changed.clear()
+            yield
+        except (StoreError, OSError) as error:
+            if str(error) not in self._said.values():
+                self._log(f"{error} (trying again)")
+            self._said[doing] = str(error)
+        else:
+            self._said.pop(doing, None)
 
-    async def _collect(self) -> float | None:
-        for node, block in await self._collector.collect(self._store, time.monotonic()):
-            self._log(f"block {block} of Node/{node} freed: its node or its pool is gone")
-        return self._collector.next_observation(time.monotonic())
+    async def _collect_again_and_again(self) -> None:
+        while True:
+            self._to_collect.clear()
+            began = time.monotonic()
+            due = began + _RETRY_S
+            with self._healing("collecting"):
+                for freed in await self._collector.collect(began):
+                    self._log(freed.said)
+                due = self._collector.next_observation(time.monotonic()) or math.inf
+            took = time.monotonic() - began
+            await asyncio.sleep(min(max(_COLLECT_PAUSE_S, took), max(due - time.monotonic(), took)))
+            await _set_or_due(self._to_collect, due)
 
-    async def _render(self) -> None:
-        if self._rendered is None:
-            return
+    async def _render_again_and_again(self, folder: RenderedFolder) -> None:
+        while True:
+            await self._to_render.wait()
+            self._to_render.clear()
+            with self._healing("rendering"):
+                await self._render(folder)
+                continue
+            await asyncio.sleep(_RETRY_S)
+            self._to_render.set()
+
+    async def _render(self, folder: RenderedFolder) -> None:
         resources, _, unreadable = await load(self._store, (*PLAN_KINDS, "Secret"))
         compiled = self._compiler.plan(Snapshot(resources))
         wrong = errors([*unreadable, *compiled.problems])
@@ -101,6 +135,13 @@ class Controller:
             except RenderRefused as refused:
                 self._log(f"Switch/{name} stays as it is: {refused}")
                 continue
-            if self._rendered.keep(name, files, secret_files(switch) if passwords else ()):
+            if folder.keep(name, files, secret_files(switch) if passwords else ()):
                 self._log(f"rendered Switch/{name}")
-        self._rendered.remove_all_but(compiled.switches)
+        folder.remove_all_but(compiled.switches)
+
+
+async def _set_or_due(event: asyncio.Event, due: float) -> None:
+    """Until the event is set, or a moment of the monotonic clock."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(None if due == math.inf else due):
+            await event.wait()

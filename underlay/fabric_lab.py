@@ -10,8 +10,12 @@ the difference. The store belongs to the lab and goes with it.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -20,6 +24,7 @@ from containerlab import daemons as catalog
 from containerlab import namespaces
 from containerlab.daemons import Daemon
 from containerlab.node_addresses import addresses_of
+from containerlab.node_files import SOCKET_PATH_MAX
 from containerlab.runner import Event, Lab
 from containerlab.topology import Node, Topology
 from containerlab.topology_file import load_topology
@@ -34,15 +39,17 @@ from peering.snapshot import Snapshot
 from peering.store.open_store import open_store
 from peering.store.protocol import Store
 from peering.store.resources import load, put
+from underlay.lab_cni import PROGRAMS, NodeCni
 from underlay.output import Refused, print_problems
 from underlay.planning import passwords_of, render_all
 
 RUN_DIR = Path("/run/underlay/lab")
-_REMOVABLE = Path("/run")
+_REMOVABLE = (Path("/run"), Path("/var/lib"))
 NODE_GROUP, REFLECTOR_GROUP = "k8s-node", "reflector"
 _PACKAGE = Path(catalog.__file__).parent
 _SAMPLES = _PACKAGE.parent / "config" / "samples"
 _COLLECT_GRACE_S = 3
+_DETACH_S = 10.0
 
 #: What a switch has before anything of ours: who it is. Without the last line zebra 8.4 keeps a next-hop group of
 #: one after a link of it went down and came up, and its ECMP is gone.
@@ -104,8 +111,17 @@ class FabricLab:
         """The Kubernetes nodes among the lab's nodes."""
         return list(self.topology.in_group(NODE_GROUP))
 
+    def cni(self, node: str) -> NodeCni:
+        """Where a node has its CNI plugins, their list and their socket."""
+        return NodeCni(self.lab.node_dir(node) / "cni", self._programs, self.lab.namespace(node))
+
+    @property
+    def _programs(self) -> Path:
+        return PROGRAMS / self.lab.name
+
     async def up(self) -> None:
         """Raises LabFailed, LabBusy or Refused with everything that is wrong."""
+        self._check_sockets()
         store = open_store(self.store_url)
         try:
             await self._declare(store)
@@ -113,6 +129,7 @@ class FabricLab:
             self.lab.files = self._switch_files(compiled, snapshot)
             self.lab.daemons = self._daemons()
             reloading = self._running_with_other_files()
+            await self.detach_pods(self._nodes_that_were() - self.topology.nodes.keys())
             await self._forget_old_statuses(store)
             await self.lab.up()
             await self._reload(reloading)
@@ -130,15 +147,31 @@ class FabricLab:
 
     async def down(self) -> None:
         """Removes the lab and its store; folders on the way that are empty then go too."""
+        await self.detach_pods(self._nodes_that_were())
         await self.lab.down()
-        self._remove_store()
-
-    def _remove_store(self) -> None:
         for suffix in ("", "-wal", "-shm"):
             self.store_path.with_name(self.store_path.name + suffix).unlink(missing_ok=True)
-        for folder in (self.lab.run_dir, self.lab.run_dir.parent, self.lab.run_dir.parent.parent):
-            if folder.is_relative_to(_REMOVABLE) and folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        shutil.rmtree(self._programs, ignore_errors=True)
+        for folder in (self.lab.run_dir, self._programs):
+            _remove_empty(folder, folder.parent, folder.parent.parent)
+
+    def _nodes_that_were(self) -> set[str]:
+        """All that have a folder, those that are gone from the topology as well."""
+        return {folder.name for folder in (self.lab.run_dir / "nodes").glob("*")}
+
+    async def detach_pods(self, nodes: Iterable[str]) -> None:
+        """A DEL for every pod of these, as on nodes that are drained. What fails goes with them all the same."""
+        runtimes = [self.cni(node).runtime() for node in nodes]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DETACH_S):
+                deletions = (runtime.delete(one) for runtime in runtimes for one in runtime.attachments())
+                await asyncio.gather(*deletions, return_exceptions=True)
+
+    def _check_sockets(self) -> None:
+        paths = [self.cni(node.name).socket for node in self.nodes()]
+        if long := [str(path) for path in paths if len(os.fsencode(path)) > SOCKET_PATH_MAX]:
+            message, hint = f"{long[0]} is too long for a unix socket", f"a path of at most {SOCKET_PATH_MAX} bytes"
+            raise Refused([Problem("error", "run-dir-too-long", f"Lab/{self.topology.name}", "", message, hint)])
 
     async def convergence(self, store: Store) -> Convergence:
         """Every session up, and over each of them what it is there for.
@@ -212,7 +245,7 @@ class FabricLab:
     def _speaker(self, node: str) -> Daemon:
         run_dir = self.lab.node_dir(node) / "speaker"
         argv = (sys.executable, "-m", "underlay", "speaker", "--node", node, "--run-dir", str(run_dir))
-        return Daemon(name="speaker", argv=(*argv, "--store", self.store_url))
+        return Daemon(name="speaker", argv=(*argv, "--store", self.store_url, *self.cni(node).options()))
 
     def _reflector(self, name: str) -> Daemon:
         folder = self.lab.node_dir(name) / "reflector"
@@ -249,6 +282,13 @@ class FabricLab:
                 problems.append(Problem("error", "reload-failed", f"Switch/{switch}", "", message, hint))
         if problems:
             raise Refused(problems)
+
+
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
+        ours = any(folder.is_relative_to(above) and folder != above for above in _REMOVABLE)
+        if ours and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def topology_path(text: str) -> Path:

@@ -1,20 +1,17 @@
-"""`status`, `ipam show`: what is, as the processes report it."""
+"""`status`: what is, as the processes report it."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, cast
+from typing import cast
 
 import typer
 
-from ipam.block_order import address_at, size_of
 from peering.compile import plan
 from peering.resource import Resource
 from peering.resources.catalog import PLAN_KINDS
-from peering.resources.ipam import BlockAffinitySpec, IPAMBlockSpec
 from peering.resources.observed import BGPNodeStatusSpec
 from peering.session import Plan
 from peering.snapshot import Snapshot
@@ -25,12 +22,9 @@ from underlay.options import DEFAULT_STORE, NodeOption, OutputOption, StoreOptio
 from underlay.output import Format, Refused, errors, print_data, print_table
 from underlay.reflector_view import NeighborOption, SocketOption, show_status
 
-ipam = typer.Typer(help="Blocks and addresses.", no_args_is_help=True)
-
 
 def register(app: typer.Typer) -> None:
     app.command()(status)
-    app.add_typer(ipam, name="ipam")
 
 
 def status(
@@ -115,69 +109,6 @@ def _reflector_rows(compiled: Plan, statuses: Mapping[str, BGPNodeStatusSpec]) -
         )
         for row in reports.reflector_sessions(compiled, statuses)
     ]  # fmt: skip
-
-
-@ipam.command()
-def show(
-    node: NodeOption = None,
-    blocks: Annotated[bool, typer.Option("--blocks", help="Only blocks, not addresses.")] = False,
-    ip: Annotated[str | None, typer.Option("--ip", help="Who has this address.")] = None,
-    store: StoreOption = DEFAULT_STORE,
-    output: OutputOption = Format.table,
-) -> None:
-    """Show blocks with their owners, and addresses with their holders.
-
-    Example: underlay ipam show --node node-1
-    """
-    address = None if ip is None else _canonical(ip)
-    rows = [row for row in _block_rows(store) if node in (None, row["node"])]
-    if blocks:
-        rows = [{**row, "addresses": {}} for row in rows]
-    if address is not None:
-        rows = _holding(rows, address)
-    if output is not Format.table:
-        print_data(rows, output)
-        return
-    lines: list[Sequence[object]] = []
-    for row in rows:
-        lines.append((row["cidr"], row["node"], row["state"], f"{row['used']}/{row['size']}", "", ""))
-        lines += [("", "", "", "", address, handle) for address, handle in row["addresses"].items()]
-    print_table("", ["BLOCK", "NODE", "STATE", "USED", "ADDRESS", "HANDLE"], lines)
-
-
-def _holding(rows: list[dict[str, Any]], address: str) -> list[dict[str, Any]]:
-    """The row of the block in which the address is held, with that address alone."""
-    for row in rows:
-        if address in row["addresses"]:
-            return [{**row, "addresses": {address: row["addresses"][address]}}]
-    raise Refused(message=f"error: {address} is held by nobody")
-
-
-def _canonical(address: str) -> str:
-    try:
-        return str(ipaddress.ip_address(address))
-    except ValueError:
-        raise typer.BadParameter(f"{address!r} is no IP address", param_hint="--ip") from None
-
-
-def _block_rows(url: str) -> list[dict[str, Any]]:
-    contents = {cast(IPAMBlockSpec, r.spec).cidr: cast(IPAMBlockSpec, r.spec) for r in _read(url, "IPAMBlock")}
-    rows = []
-    for resource in _read(url, "BlockAffinity"):
-        affinity = cast(BlockAffinitySpec, resource.spec)
-        allocations = contents[affinity.cidr].allocations if affinity.cidr in contents else ()
-        addresses = {address_at(affinity.cidr, a.ordinal): a.handle for a in allocations}
-        rows.append(
-            {
-                "cidr": affinity.cidr,
-                "node": affinity.node,
-                "state": affinity.state,
-                "used": len(allocations),
-                "size": size_of(affinity.cidr),
-                "addresses": addresses,
-            }
-        )
-    return sorted(rows, key=lambda row: (str(row["node"]), str(row["cidr"])))
 
 
 def _read(url: str, *kinds: str) -> list[Resource]:

@@ -16,7 +16,8 @@ from typing import Any, cast
 from containerlab import daemons as catalog
 from containerlab import namespaces, probe
 from containerlab.node_addresses import addresses_of
-from containerlab.pods import GATEWAYS, pod_namespace
+from containerlab.pods import pod_namespace
+from ipam.cni_request import GATEWAYS
 from peering.resources.observed import BGPNodeStatusSpec
 from peering.store.open_store import open_store
 from peering.store.resources import load

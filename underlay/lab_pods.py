@@ -1,19 +1,21 @@
-"""The demo pods of a lab: an address of each family from IPAM, a namespace from the reference CNI plugin."""
+"""The demo pods of a lab, made as on any node: by the list of CNI plugins that the node's agent has written."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
-from containerlab import namespaces
-from containerlab.pods import add_pod, pod_namespace
+from containerlab.cni_runtime import CniFailed, NoConflist
+from containerlab.namespaces import CommandFailed
+from containerlab.pods import Pod, add_pod, del_pod, running_pod
 from containerlab.topology import Node
-from ipam.addresses import assign
-from peering.store.open_store import open_store
 from underlay.fabric_lab import FabricLab
+from underlay.output import Refused
 
 _PODS_LABEL = "underlay/pods"
-_DEFAULT_MTU = 1500
+_PATIENCE_S = 60.0
+_PAUSE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +32,46 @@ class LabPod:
         return next(a for a in self.addresses if (":" in a) is (version == 6))
 
 
-async def ensure_pods(fabric: FabricLab) -> list[LabPod]:
-    """The pods that the topology's labels ask for; those that are there already stay as they are."""
-    store = open_store(fabric.store_url)
-    try:
-        pods = []
-        for node in fabric.nodes():
-            for number in range(1, _count(node) + 1):
-                name = f"pod-{number}"
-                assigned = await assign(store, node.name, f"{node.name}.{name}")
-                addresses = tuple(address.split("/")[0] for address in assigned)
-                pods.append(LabPod(name, node.name, pod_namespace(fabric.lab, node.name, name), addresses))
-    finally:
-        await store.close()
-    await asyncio.gather(*(_ensure(fabric, pod) for pod in pods))
-    return pods
+async def ensure_pods(fabric: FabricLab, patience: float = _PATIENCE_S) -> list[LabPod]:
+    """The pods that the topology's labels ask for; those that run stay as they are.
+
+    A new lab's nodes take pods once they have routes, one that has just been started once its agent listens:
+    `patience` is how many seconds all of that may take. Raises Refused with every pod that could not be made.
+    """
+    wanted = [(node.name, f"pod-{n}") for node in fabric.nodes() for n in range(1, _count(node) + 1)]
+    deadline = time.monotonic() + patience
+    done = await asyncio.gather(*(_ensure(fabric, node, pod, deadline) for node, pod in wanted), return_exceptions=True)
+    failed = [(where, error) for where, error in zip(wanted, done, strict=True) if isinstance(error, BaseException)]
+    for _, error in failed:
+        if not isinstance(error, (CniFailed, NoConflist, CommandFailed)):
+            raise error
+    if failed:
+        raise Refused(message="\n".join(_line(fabric, node, pod, error) for (node, pod), error in failed))
+    return [LabPod(pod.name, pod.node, pod.namespace, pod.addresses) for pod in done if isinstance(pod, Pod)]
 
 
-async def _ensure(fabric: FabricLab, pod: LabPod) -> None:
-    if not namespaces.exists(pod.namespace):
-        await add_pod(fabric.lab, pod.node, pod.name, pod.addresses, _uplink_mtu(fabric, pod.node))
+async def _ensure(fabric: FabricLab, node: str, pod: str, deadline: float) -> Pod:
+    """As a kubelet does it: while there is no list, or the agent says that it may work later, again and again."""
+    lab, runtime = fabric.lab, fabric.cni(node).runtime()
+    if (running := await running_pod(lab, node, pod, runtime)) is not None:
+        return running
+    while True:
+        try:
+            runtime.conflist()
+            await del_pod(lab, node, pod, runtime)  # what a runner that was killed has left
+            return await add_pod(lab, node, pod, runtime)
+        except (CniFailed, NoConflist) as error:
+            final = isinstance(error, CniFailed) and not error.try_again
+            if final or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_PAUSE_S)
 
 
-def _uplink_mtu(fabric: FabricLab, node: str) -> int:
-    """The smallest MTU of the node's links: what leaves the pod whole leaves the node whole."""
-    links = fabric.topology.links
-    return min((link.mtu for link in links if node in (link.a.node, link.b.node)), default=_DEFAULT_MTU)
+def _line(fabric: FabricLab, node: str, pod: str, error: BaseException) -> str:
+    if isinstance(error, NoConflist):
+        log = fabric.lab.init(node).logs / "speaker.log"
+        return f"error: {node}/{pod}: the node's agent does not say that pods may come ({error}); see {log}"
+    return "\n".join([f"error: {node}/{pod}: {error}", *(f"  {note}" for note in getattr(error, "__notes__", ()))])
 
 
 def _count(node: Node) -> int:

@@ -25,6 +25,13 @@ NodeOption = Annotated[str | None, typer.Option("--node", help="Only this node."
 SwitchOption = Annotated[str | None, typer.Option("--switch", help="Only this switch.")]
 ReflectorOption = Annotated[str | None, typer.Option("--reflector", help="Only this reflector.")]
 
+
+def is_written(ctx: typer.Context, parameter: str) -> bool:
+    """Whether a parameter is from the command line, not from the environment or its default."""
+    source = ctx.get_parameter_source(parameter)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 __all__ = [
     "DEFAULT_STORE",
     "FilesOption",
@@ -33,4 +40,5 @@ __all__ = [
     "ReflectorOption",
     "StoreOption",
     "SwitchOption",
+    "is_written",
 ]

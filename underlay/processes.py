@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -13,12 +14,12 @@ from typing import Annotated, Any
 import typer
 
 from bgp_speaker.agent import AlreadyRunning, Speaker
-from ipam.claims import PoolExhausted, ensure_blocks
-from peering.resource import Resource, is_name
+from ipam.collector import LEAK_GRACE_S
+from peering.resource import is_name
 from peering.store.open_store import open_store
-from peering.store.protocol import Store, StoreError
-from underlay.controller import Controller
-from underlay.options import DEFAULT_STORE, StoreOption
+from underlay.controller import Controller, Graces
+from underlay.node_pods import LONGEST_SOCKET_PATH, BlockClaims, CniPlaces, NodePods
+from underlay.options import DEFAULT_STORE, StoreOption, is_written
 from underlay.output import Refused
 
 _RUN_DIR = Path("/run/underlay/speaker")
@@ -29,11 +30,32 @@ def register(app: typer.Typer) -> None:
     app.command()(controller)
 
 
+_CNI_OPTIONS = {
+    "cni_net_dir": "--cni-net-dir",
+    "cni_bin_dir": "--cni-bin-dir",
+    "cni_socket": "--cni-socket",
+    "cni_queue": "--cni-queue",
+}
+_USUAL = CniPlaces()
+
+
 def speaker(
+    ctx: typer.Context,
     node: Annotated[str, typer.Option("--node", help="The name of this machine's Node.")],
     store: StoreOption = DEFAULT_STORE,
     run_dir: Annotated[Path, typer.Option(help="Sockets, pid files and ExaBGP's configuration.")] = _RUN_DIR,
     exabgp_user: Annotated[str, typer.Option(help="The user that ExaBGP runs as.")] = "nobody",
+    cni: Annotated[
+        bool, typer.Option("--cni", help="Give pods addresses: serve the CNI plugin, and install it.")
+    ] = False,
+    cni_net_dir: Annotated[
+        Path, typer.Option(help="Where the runtime looks for lists of plugins.", metavar="DIR")
+    ] = _USUAL.net_dir,
+    cni_bin_dir: Annotated[Path, typer.Option(help="Where it looks for plugins.", metavar="DIR")] = _USUAL.bin_dir,
+    cni_socket: Annotated[Path, typer.Option(help="Where the plugin asks this agent.", metavar="PATH")] = _USUAL.socket,
+    cni_queue: Annotated[
+        Path, typer.Option(help="Where it leaves DELs while the agent is away.", metavar="DIR")
+    ] = _USUAL.queue,
 ) -> None:
     """Run the node agent: sessions by ExaBGP, blocks by IPAM, learned routes into the kernel.
 
@@ -41,7 +63,9 @@ def speaker(
     """
     if not is_name(node):
         raise typer.BadParameter(f"{node!r} is no name of a Node", param_hint="--node")
-    asyncio.run(_speaker(node, store, run_dir, exabgp_user))
+    places = CniPlaces(cni_net_dir, cni_bin_dir, cni_socket, cni_queue)
+    _check_places(ctx, cni, places)
+    asyncio.run(_speaker(node, store, run_dir, exabgp_user, places if cni else None))
 
 
 def controller(
@@ -49,6 +73,9 @@ def controller(
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds a node must be missing before its blocks are freed.")
     ] = 60.0,
+    leak_grace: Annotated[
+        float, typer.Option(min=0, help="Seconds an address must be without a holder before it is freed.")
+    ] = LEAK_GRACE_S,
     render_to: Annotated[
         Path | None, typer.Option(help="Keep the switches' configurations current in DIR/SWITCH/.", metavar="DIR")
     ] = None,
@@ -58,7 +85,7 @@ def controller(
 
     Example: underlay controller --render-to /var/lib/underlay/rendered
     """
-    asyncio.run(_controller(store, grace, render_to, with_secrets))
+    asyncio.run(_controller(store, Graces(grace, leak_grace), render_to, with_secrets))
 
 
 def log(message: str) -> None:
@@ -67,31 +94,36 @@ def log(message: str) -> None:
     sys.stderr.flush()
 
 
-async def _speaker(node: str, url: str, run_dir: Path, exabgp_user: str) -> None:
-    store = open_store(url)
-    agent = Speaker(node, store, run_dir, _claim, log, exabgp_user)
+def _check_places(ctx: typer.Context, cni: bool, places: CniPlaces) -> None:
+    """Raises BadParameter. The plugin is told the paths by a file, and runs in no folder in particular."""
+    for name, option in _CNI_OPTIONS.items():
+        if is_written(ctx, name) and not cni:
+            raise typer.BadParameter("goes with --cni", param_hint=option)
+        if not ctx.params[name].is_absolute():
+            raise typer.BadParameter(f"{ctx.params[name]} is no absolute path", param_hint=option)
+    if len(os.fsencode(places.socket)) > LONGEST_SOCKET_PATH:
+        message = f"is longer than the {LONGEST_SOCKET_PATH} bytes that a unix socket's path may have"
+        raise typer.BadParameter(message, param_hint=_CNI_OPTIONS["cni_socket"])
+
+
+async def _speaker(node: str, url: str, run_dir: Path, exabgp_user: str, places: CniPlaces | None) -> None:
+    store, claims = open_store(url), BlockClaims()
+    agent = Speaker(node, store, run_dir, claims.claim, log, exabgp_user)
+    beside = [NodePods(store, node, places, lambda: agent.state, claims, log).run] if places is not None else []
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, agent.stop)
     try:
-        await agent.run()
+        await agent.run(*beside)
     except AlreadyRunning as error:
         raise Refused(message=f"error: {error}") from error
     finally:
         await store.close()
 
 
-async def _claim(store: Store, node: Resource, pools: tuple[Resource, ...]) -> None:
-    """IPAM's claim; an empty pool may have a free block later, so it counts as a fault that may heal."""
-    try:
-        await ensure_blocks(store, node, pools)
-    except PoolExhausted as error:
-        raise StoreError(str(error)) from error
-
-
-async def _controller(url: str, grace: float, render_to: Path | None, with_secrets: bool) -> None:
+async def _controller(url: str, graces: Graces, render_to: Path | None, with_secrets: bool) -> None:
     store = open_store(url)
     try:
-        await _until_signalled(Controller(store, log, grace, render_to, with_secrets).run())
+        await _until_signalled(Controller(store, log, graces, render_to, with_secrets).run())
     finally:
         await store.close()
 

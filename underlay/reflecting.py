@@ -19,7 +19,7 @@ from reflector.server.admin_socket import default_socket
 from reflector.server.json_log import EventLog
 from reflector.server.server import ReflectorServer
 from reflector.standalone import NAME
-from underlay.options import DEFAULT_STORE, StoreOption
+from underlay.options import DEFAULT_STORE, StoreOption, is_written
 from underlay.output import Refused
 from underlay.reflector_options import Given, Reader
 from underlay.reflector_places import AdminSocket, Metrics
@@ -123,15 +123,9 @@ def reflector(
     given.check_form()
     if name is not None and not is_name(name):
         raise typer.BadParameter(f"{name!r} is no name of a RouteReflector", param_hint="--name")
-    if name is None and _is_written(ctx, "store"):
+    if name is None and is_written(ctx, "store"):
         raise typer.BadParameter("goes with --name", param_hint="--store")
     asyncio.run(_reflect(given, store, state_dir, EventLog(sys.stderr, log.value), graceful))
-
-
-def _is_written(ctx: typer.Context, parameter: str) -> bool:
-    """Whether a parameter is from the command line, not from the environment or its default."""
-    source = ctx.get_parameter_source(parameter)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 async def _reflect(given: Given, store: str, state_dir: Path | None, log: EventLog, graceful: bool) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from peering.facts import NodeFacts
 from peering.graph import Graph
 from peering.lint import (
+    aggregates,
     as_numbers,
     both_ends,
     capacity,
@@ -70,9 +71,8 @@ _NAMES = (references.unknown_filter, references.unknown_bfd_profile, references.
 OBJECT_CHECKS: dict[str, tuple[Callable[[Resource, Declared], Problems], ...]] = {
     "BGPConfiguration": (ignored_fields.ignored_fields, references.missing_secret, timers.mesh_silent_death),
     "BGPPeer": (ignored_fields.ignored_fields, speaker.link_local_peer, *_NAMES, *_TIMERS),
-    "IPAMConfiguration": (ignored_fields.ignored_fields,),
+    "IPAMConfiguration": (ignored_fields.ignored_fields, ignored_fields.ignored_ipam_configuration),
     "IPPool": (ignored_fields.ignored_fields,),
-    "IPReservation": (ignored_fields.ignored_fields,),
     "Rack": (ignored_fields.ignored_fields, speaker.unnumbered_rack, *_NAMES, *_TIMERS),
     "RouteReflector": (ignored_fields.ignored_fields, *_NAMES, *_TIMERS),
 }
@@ -83,10 +83,13 @@ RESOURCE_CHECKS: dict[str, tuple[Callable[[Resource, View], Problems], ...]] = {
     "IPPool": (coverage.empty_pool,),
     "Rack": (coverage.single_tor, coverage.empty_rack, capacity.max_prefixes),
     "RouteReflector": (as_numbers.fabric_peers, coverage.empty_reflector, capacity.max_prefixes),
-    "Switch": (as_numbers.fabric_peers,),
+    "Switch": (as_numbers.fabric_peers, both_ends.one_sided_rack_mates),
 }
 
 GRAPH_CHECKS: tuple[Callable[[View], Problems], ...] = (
+    aggregates.hidden_failures,
+    aggregates.outside_of_a_rack,
+    aggregates.stranded_blocks,
     as_numbers.shared_as,
     as_numbers.shared_tor_as,
     as_numbers.own_as_in_path,

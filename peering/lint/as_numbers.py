@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 from peering.designs import DESIGNS
-from peering.lint.digest import NodeDigest, some_of
+from peering.lint.digest import NodeDigest, ref_of, some_of
 from peering.lint.view import View
 from peering.problems import Problem
 from peering.resource import Resource
@@ -39,13 +39,21 @@ def node_against_design(node: NodeDigest, rack: RackSpec | None) -> Iterator[Pro
 def fabric_peers(resource: Resource, view: View) -> Iterator[Problem]:
     """What a Switch or RouteReflector says of the AS of a fabric peer that is declared itself."""
     spec = cast("SwitchSpec | RouteReflectorSpec", resource.spec)
+    known = {**view.as_numbers, **(_rack_mates(resource.name, view) if resource.kind == "Switch" else {})}
     for index, peer in enumerate(spec.fabric_peers):
-        ref, actual = view.as_numbers.get(peer.address, ("", peer.as_number))
+        ref, actual = known.get(peer.address, ("", peer.as_number))
         if actual != peer.as_number:
             message = f"says AS {peer.as_number} of {ref}, which has AS {actual}: its OPEN is refused"
             hint = f"write asNumber: {actual}, or change the AS of {ref}"
             path = f"spec.fabricPeers[{index}].asNumber"
             yield Problem("error", "as-pair-impossible", resource.ref, path, message, hint)
+
+
+def _rack_mates(name: str, view: View) -> dict[str, tuple[str, int]]:
+    """Owner and AS of the addresses at which a switch peers with others of its rack, which it calls by name."""
+    peers = {s.peer_address: s.peer for s in view.switches[name].plan.sessions if s.peer.startswith("switch/")}
+    switches = view.graph.switches
+    return {a: (ref_of(peer), switches[peer.removeprefix("switch/")].asn) for a, peer in peers.items()}
 
 
 def shared_as(view: View) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from peering.lint.digest import (
     SwitchDigest,
     asn_of,
     owner_of,
+    peer_address,
     ref_of,
     sessions_of,
     some_of,
@@ -66,6 +67,18 @@ def ends_disagree(view: View) -> Iterator[Problem]:
                 yield from _password_problems(facing, session, passwords)
     for (owner, peer), ends in unanswered.items():
         yield from _no_way_back(view, owner, peer, ends)
+
+
+def one_sided_rack_mates(resource: Resource, view: View) -> Iterator[Problem]:
+    """A switch that names another one of its rack, which does not name it in that family."""
+    me = f"switch/{resource.name}"
+    for session in view.switches[resource.name].plan.sessions:
+        if session.peer.startswith("switch/"):
+            facing = view.switches[session.peer.removeprefix("switch/")].plan.sessions
+            if not any(other.peer == me and other.families == session.families for other in facing):
+                message = f"names {peer_address(session)}, which does not name it in return: there will be no session"
+                hint = f"name {resource.name} in fabricPeers of {ref_of(session.peer)} too"
+                yield Problem("warning", "missing-reverse-peering", resource.ref, "spec.fabricPeers", message, hint)
 
 
 def _verdicts(routers: Mapping[str, Router], passwords: Passwords, pairs: Kept[Verdict]) -> Iterator[Verdict]:

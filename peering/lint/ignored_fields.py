@@ -16,6 +16,7 @@ from peering.problems import Problem, Severity
 from peering.resource import Resource
 from peering.resources.bgp_configuration import NODE_FIELDS, BGPConfigurationSpec
 from peering.resources.bgp_peer import BGPPeerSpec
+from peering.selectors import parse_selector
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ def _is(name: str, *values: object) -> Callable[[Any], bool]:
 
 _SERVICES = "service addresses are not announced; only blocks and loopbacks are"
 _THIRD = "set holdTime to three times the keepalive time you want"
+_OF_NAMESPACES = frozenset(("kubernetes.io/metadata.name",))
 
 IGNORED: dict[str, tuple[Ignored, ...]] = {
     "BGPConfiguration": (
@@ -192,64 +194,37 @@ IGNORED: dict[str, tuple[Ignored, ...]] = {
         Ignored("spec.natOutgoing", _has("nat_outgoing"), "pods keep their own addresses", "set it to false"),
         Ignored(
             "spec.namespaceSelector",
-            _has("namespace_selector"),
-            "blocks belong to nodes, whatever runs there",
-            "select nodes instead",
+            lambda pool: bool(parse_selector(pool.namespace_selector or "").labels - _OF_NAMESPACES),
+            "of a namespace only kubernetes.io/metadata.name is known, and every other label counts as absent",
+            "select namespaces by kubernetes.io/metadata.name",
         ),
         Ignored(
             "spec.allowedUses",
-            lambda pool: pool.allowed_uses == ("LoadBalancer",),
-            "load balancer addresses are not given; nodes take blocks from this pool",
-            "take the pool out",
+            lambda pool: "Workload" not in pool.allowed_uses,
+            "there are no tunnels, and load balancer addresses are not given: no node takes blocks from this pool",
+            "take the pool out, or add Workload",
         ),
         Ignored(
-            "spec.assignmentMode",
-            _is("assignment_mode", "Manual"),
-            "nodes take blocks from every pool that is not disabled",
-            "set disabled: true",
+            "spec.aggregate",
+            lambda pool: pool.aggregate != "block" and pool.disable_bgp_export,
+            "with disableBGPExport nothing of the pool is announced",
+            "leave one of the two out",
+        ),
+        Ignored(
+            "spec.aggregate",
+            lambda pool: pool.aggregate != "block" and not pool.disable_bgp_export and pool.aggregated_by is None,
+            "the pool is one block",
+            "leave it out",
+            "info",
         ),
     ),
     "IPAMConfiguration": (
-        Ignored(
-            "spec.strictAffinity",
-            _has("strict_affinity"),
-            "a node never borrows addresses from another's block",
-            "leave it out",
-            "info",
-        ),
-        Ignored(
-            "spec.autoAllocateBlocks",
-            _is("auto_allocate_blocks", False),
-            "a node takes one block of each pool that selects it",
-            "set the pools' nodeSelector",
-        ),
-        Ignored(
-            "spec.maxBlocksPerHost",
-            _has("max_blocks_per_host"),
-            "a node takes one block of each pool that selects it; only lint counts with it",
-            "leave it out",
-            "info",
-        ),
-        Ignored(
-            "spec.ipCooldownSeconds",
-            _has("ip_cooldown_seconds"),
-            "a freed address may be given again at once",
-            "leave it out",
-        ),
         Ignored(
             "spec.kubeVirtVMAddressPersistence",
             lambda ipam: "kube_virt_vm_address_persistence" in ipam.model_fields_set,
             "an address stays with its handle",
             "leave it out",
             "info",
-        ),
-    ),
-    "IPReservation": (
-        Ignored(
-            "spec.reservedCIDRs",
-            _has("reserved_cidrs"),
-            "addresses are handed out whether they are reserved or not",
-            "keep the range out of the pools",
         ),
     ),
 }
@@ -279,6 +254,13 @@ def ignored_configuration(resource: Resource, view: View) -> Iterator[Problem]:
         message = "has no effect: of one node only prefixAdvertisements, communities, listenPort, logSeverityScreen"
         hint = "set a node's AS in Node spec.bgp.asNumber, the rest in BGPConfiguration/default"
         yield Problem("warning", "ignored-field", resource.ref, path, message, hint)
+
+
+def ignored_ipam_configuration(resource: Resource, declared: object) -> Iterator[Problem]:
+    """An IPAMConfiguration is `default`; Calico ignores every other in silence."""
+    if resource.name != "default":
+        message, hint = "has no effect: only IPAMConfiguration/default is read", "call it default"
+        yield Problem("warning", "ignored-field", resource.ref, "metadata.name", message, hint)
 
 
 def ignored_next_hop(resource: Resource, view: View) -> Iterator[Problem]:

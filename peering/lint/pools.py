@@ -56,7 +56,7 @@ def pool_exhausted(view: View) -> Iterator[Problem]:
     """Every node takes a block of each pool that selects it: there have to be as many."""
     for name, pool in view.pools.items():
         nodes = view.nodes_of_pool[name]
-        if pool.disabled or pool.assignment_mode == "Manual" or not nodes:
+        if not _gives_blocks(pool) or not nodes:
             continue
         blocks = 1 << (pool.block_length - addressing.network(pool.cidr).prefixlen)
         if len(nodes) <= blocks * _NEARLY_FULL:
@@ -74,6 +74,11 @@ def _have_another(view: View, name: str, nodes: Iterable[str]) -> bool:
     is_ipv6 = ":" in view.pools[name].cidr
     others: set[str] = set()
     for other, pool in view.pools.items():
-        if other != name and not pool.disabled and (":" in pool.cidr) is is_ipv6:
+        if other != name and _gives_blocks(pool) and (":" in pool.cidr) is is_ipv6:
             others.update(view.nodes_of_pool[other])
     return others.issuperset(nodes)
+
+
+def _gives_blocks(pool: IPPoolSpec) -> bool:
+    """Whether nodes take blocks of it without being asked."""
+    return not pool.disabled and pool.assignment_mode == "Automatic" and "Workload" in pool.allowed_uses

@@ -117,6 +117,13 @@ class View:
 
     @cached_property
     def routes(self) -> int:
-        """The fewest routes that the fabric carries: a block for each node and pool, and everybody's loopbacks."""
+        """The fewest routes that the fabric carries: a block for each node and pool, and everybody's loopbacks.
+
+        A pool that is announced whole is one.
+        """
+        whole = [name for name, pool in self.pools.items() if pool.aggregated_by and self.nodes_of_pool[name]]
+        hidden = sum(len(self.nodes_of_pool[name]) - 1 for name in whole)
         loopbacks = sum(len(node.loopbacks) for node in self.graph.nodes.values())
-        return sum(self.blocks) + loopbacks + sum(len(switch.addresses) for switch in self.switch_specs.values())
+        return (
+            sum(self.blocks) - hidden + loopbacks + sum(len(switch.addresses) for switch in self.switch_specs.values())
+        )

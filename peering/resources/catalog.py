@@ -170,7 +170,12 @@ _ROWS = (
         ipam.BlockAffinitySpec,
         _CALICO,
         "observed",
-        columns=(Column("Node", ".spec.node"), Column("CIDR", ".spec.cidr"), Column("State", ".spec.state")),
+        columns=(
+            Column("Node", ".spec.node"),
+            Column("CIDR", ".spec.cidr"),
+            Column("State", ".spec.state"),
+            Column("Type", ".spec.type"),
+        ),
     ),
     Kind(
         "IPAMBlock",
@@ -179,6 +184,14 @@ _ROWS = (
         _CALICO,
         "observed",
         columns=(Column("CIDR", ".spec.cidr"), Column("Affinity", ".spec.affinity")),
+    ),
+    Kind(
+        "IPAMHandle",
+        "ipamhandles",
+        ipam.IPAMHandleSpec,
+        _CALICO,
+        "observed",
+        columns=(Column("Handle", ".spec.handle"), Column("Blocks", ".spec.blocks")),
     ),
     Kind(
         "BGPNodeStatus",
@@ -215,7 +228,6 @@ KINDS_ELSEWHERE = {
     "EarlyNetworkConfiguration": "write a Rack, its Switches, and the uplinks of its Nodes",
     "ExternalNetwork": "leave it out: there is one routing table",
     "FelixConfiguration": "leave it out: Felix does not run here",
-    "IPAMHandle": "leave it out: an IPAMBlock names the handles of its addresses",
     "KubeControllersConfiguration": "leave it out: Calico's own",
     **dict.fromkeys(_POLICY_KINDS, _POLICY),
 }

@@ -41,12 +41,12 @@ Design = Literal["ebgp-as-per-rack", "ebgp-as-per-node", "ebgp-as-per-cluster", 
 
 
 class FabricPeer(Spec):
-    """A neighbour of a switch that is not ours to configure: a spine, a border router."""
+    """A neighbour of a switch that is not ours to configure: a spine, a border router; or the rack's other switch."""
 
     EXAMPLE = "{name: spine-1, address: 10.254.1.0, asNumber: 65000}"
 
     name: OneLine
-    """For descriptions; one name may have an address of each family."""
+    """For descriptions; in a Switch that of another switch of its rack means that one. May have both families."""
     address: IpAddress
     """Address of the neighbour."""
     as_number: AsNumber = Field(alias="asNumber")

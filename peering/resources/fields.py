@@ -10,6 +10,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -81,7 +82,12 @@ def _as_number(value: Any) -> int:
 
 
 def _cidr(value: Any) -> str:
-    text = _text(value, "a CIDR such as 10.0.0.0/16")
+    return _usual_cidr(_text(value, "a CIDR such as 10.0.0.0/16"))
+
+
+@lru_cache(maxsize=1 << 14)
+def _usual_cidr(text: str) -> str:
+    """Blocks are read and written with every pod."""
     _, slash, length = text.partition("/")
     try:
         meant = ipaddress.ip_interface(text)

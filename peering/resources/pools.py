@@ -95,6 +95,8 @@ class IPPoolSpec(Spec):
     """What its addresses are for."""
     assignment_mode: Literal["Automatic", "Manual"] = "Automatic"
     """Manual: only for pods that name the pool."""
+    aggregate: Literal["block", "rack", "pool"] = "block"
+    """What the fabric is told: each block, or the pool, by the rack's switches (rack) or by the nodes (pool)."""
 
     def mistakes(self) -> Iterator[Mistake]:
         network = ipaddress.ip_network(self.cidr)
@@ -110,6 +112,14 @@ class IPPoolSpec(Spec):
     def block_length(self) -> int:
         """`blockSize`, or Calico's default: 26 for IPv4, 122 for IPv6."""
         return self.block_size or (26 if ":" not in self.cidr else 122)
+
+    @property
+    def aggregated_by(self) -> Literal["rack", "pool"] | None:
+        """Whose announcement of the pool stands for its blocks; None for a pool of one block, and one not exported."""
+        if self.aggregate == "block" or self.disable_bgp_export:
+            return None
+        one_block = ipaddress.ip_network(self.cidr).prefixlen == self.block_length
+        return None if one_block else self.aggregate
 
 
 class IPReservationSpec(Spec):

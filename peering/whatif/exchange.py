@@ -86,6 +86,7 @@ def taken(edge: Edge, prefix: Prefix, heard: Advertisement) -> Candidate | None:
         as_path=kept.as_path,
         as_path_length=len(kept.as_path),
         local_preference=_DEFAULT_LOCAL_PREFERENCE if kept.local_preference is None else kept.local_preference,
+        origin=kept.origin,
         med=kept.med or 0,
         router_id=edge.sender.router_id if kept.originator is None else kept.originator,
         cluster_list_length=len(kept.cluster_list),

@@ -10,6 +10,7 @@ from peering.graph import Graph
 from peering.memo import no_collections
 from peering.prefixes import Address, Prefix
 from peering.resources.bgp_filter import BGPFilterSpec
+from peering.whatif.aggregates import Aggregates
 from peering.whatif.links import Links, links_of
 from peering.whatif.origins import Origin, PrefixIndex, origins_of
 from peering.whatif.policies import Filters, SwitchPolicy
@@ -32,6 +33,7 @@ class Fabric:
     links: Links
     origins: Mapping[str, tuple[Origin, ...]]
     index: PrefixIndex
+    aggregates: Aggregates
     owners: Mapping[Address, str]
     racks: Mapping[str, str]
     filters: Filters
@@ -39,6 +41,12 @@ class Fabric:
     uplink_subnets: PrefixIndex
     hosted: tuple[Router, ...]
     rack_members: Mapping[str, frozenset[str]]
+
+    def covering(self, prefix: Prefix) -> tuple[Prefix, ...]:
+        """Every prefix of somebody that is the given one or contains it, aggregates too, the longest first."""
+        wider = self.aggregates.covering(prefix)
+        own = self.index.covering(prefix)
+        return tuple(sorted({*own, *wider}, key=lambda one: -one[0])) if wider else own
 
     def edges(self) -> Iterator[Edge]:
         return (edge for router in self.routers.values() for edge in router.out)
@@ -66,11 +74,13 @@ def _fabric_of(graph: Graph) -> Fabric:
     links = links_of(graph)
     connect(graph, routers, links)
     by_router = {f"node/{name}": found for name, found in origins.items()}
+    index = _index(routers, by_router)
     return Fabric(
         routers=routers,
         links=links,
         origins=by_router,
-        index=_index(routers, by_router),
+        index=index,
+        aggregates=Aggregates(routers, index),
         owners=_owners(routers),
         racks={f"node/{name}": node.rack for name, node in graph.nodes.items() if node.rack is not None},
         filters=filters,

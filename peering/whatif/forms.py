@@ -100,6 +100,7 @@ class Forms:
         assert isinstance(policy, SwitchPolicy)
         accept, announce = self._kinds.rest[switch.id]
         core = [edge for edge in switch.out if edge.receiver.id in self._core]
+        beside = [edge for edge in switch.out if edge.receiver.id in frame.places]
         return (
             switch.id if switch.id in self._distinct else "",
             self._asns.name(switch.asn, frame.module),
@@ -107,8 +108,10 @@ class Forms:
             _place(switch.router_id, frame.router_ids),
             policy.downward,
             (policy.send.number, accept.number, announce.number),
+            policy.aggregates,
             frozenset(self._asns.name(a, frame.module) for a in policy.rack_paths[0] if not self._asns.is_own(a)),
             tuple((edge.receiver.id, *self._labels(edge)) for edge in _by_address(core, frame.situation)),
+            tuple((frame.places[e.receiver.id], *self._labels(e)) for e in _by_address(beside, frame.situation)),
         )
 
     def _orders(self, frame: _Frame) -> Hashable:
@@ -130,6 +133,7 @@ class Forms:
             self._asns.name(node.asn, frame.module),
             policy.imports.number,
             policy.communities,
+            policy.aggregates,
             node.flat,
             _place(node.router_id, frame.router_ids),
             self._sessions(node, frame),

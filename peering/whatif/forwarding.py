@@ -66,8 +66,8 @@ class Forwarding:
         return Way("partly" if dies else "yes", len(hops[source]))
 
     def from_outside(self, prefix: Prefix) -> Way:
-        """How packets fare that come in at the external routers which know the prefix."""
-        known = self._selections(prefix)
+        """How packets fare that come in at the external routers which know the prefix, or what stands for it."""
+        known = {name for one in (prefix, *self._fabric.aggregates.covering(prefix)) for name in self._selections(one)}
         doors = sorted(name for name in known if self.part.routers[name].kind == "external")
         found = {self.way(name, prefix).status for name in doors} or {"no"}
         return Way(found.pop() if len(found) == 1 else "partly", len(doors))
@@ -81,7 +81,7 @@ class Forwarding:
 
     def _look_up(self, name: str, prefix: Prefix) -> tuple[Hop, ...]:
         router = self.part.routers[name]
-        for covering in self._fabric.index.covering(prefix):
+        for covering in self._fabric.covering(prefix):
             known = self._selections(covering).get(name)
             if known is None:
                 continue

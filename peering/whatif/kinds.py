@@ -62,6 +62,7 @@ class Kinds:
             tuple(_passes(switch, prefix) for switch in (module.switches if module else ())),
             policy.blocks[prefix],
             policy.communities(prefix),
+            self._fabric.aggregates.covering(prefix),
             origin.pool is None,
         )
 

@@ -1,7 +1,7 @@
 """The fabric taken apart: a core, and modules that meet only there.
 
 The *core* are the routers that pass routes on between parts which are otherwise apart: external routers, reflectors,
-nodes that reflect, and switches with a session or a link to one of these that is ours, or to another switch. A *module*
+nodes that reflect, and switches with a session or a link to one of these that is ours. A *module*
 is what still hangs together without the core, sessions between nodes not counted: a rack, usually, or a node alone.
 
 A node that does not reflect only speaks of its own prefixes. So for a prefix of one module the other modules are dead
@@ -79,15 +79,16 @@ def _core(fabric: Fabric) -> frozenset[str]:
 
 
 def _joins(ours: set[str]) -> Callable[[Edge], bool]:
-    return lambda edge: edge.receiver.id in ours or edge.receiver.kind == "switch"
+    return lambda edge: edge.receiver.id in ours
 
 
 def _neighbours(fabric: Fabric, core: frozenset[str]) -> Iterable[tuple[str, str]]:
     """Pairs of routers that are in one module: by a session, a link, or a subnet that nodes share."""
     first_on: dict[Prefix, str] = {}
     for router in fabric.routers.values():
-        if router.kind == "node" and router.id not in core:
+        if router.kind in ("node", "switch") and router.id not in core:
             yield from ((router.id, e.receiver.id) for e in router.out if _inside(e.receiver, core))
+        if router.kind == "node" and router.id not in core:
             for pair in fabric.links.pairs.get(router.id, ()):
                 if not core.intersection(pair):
                     yield pair
@@ -106,11 +107,17 @@ def _root(parent: dict[str, str], name: str) -> str:
     return name
 
 
+def shares_aggregates(fabric: Fabric, modules: Modules) -> bool:
+    """Whether routers of several modules, or of the core, make one aggregate: then modules draw others' packets."""
+    homes = ({modules.of.get(name) for name in makers} for makers in fabric.aggregates.makers_of_all())
+    return any(len(home) > 1 or None in home for home in homes)
+
+
 class Guard:
     """Watches routes travel, and raises Trespass when modules are not as apart as they were taken to be."""
 
     def __init__(self, fabric: Fabric, modules: Modules) -> None:
-        self._origins = fabric.index
+        self._fabric = fabric
         self._modules = modules
         self._by_router_id: dict[int, list[Router]] = {}
         for router in fabric.routers.values():
@@ -120,7 +127,8 @@ class Guard:
         """A module may speak to others of its own prefixes only."""
         mine, theirs = self._modules.of.get(edge.sender.id), self._modules.of.get(edge.receiver.id)
         if mine is not None and mine is not theirs:
-            home = {self._modules.of.get(name) for name in self._origins.routers(prefix)}
+            homes = (*self._fabric.index.routers(prefix), *self._fabric.aggregates.makers(prefix))
+            home = {self._modules.of.get(name) for name in homes}
             if home != {mine}:
                 raise Trespass(f"{edge.sender} passes on a prefix that is not of its own module")
 

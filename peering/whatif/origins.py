@@ -54,7 +54,7 @@ def origins_of(snapshot: Snapshot, speakers: dict[str, SpeakerPlan]) -> dict[str
 def _claimed(snapshot: Snapshot, pools: dict[str, IPPoolSpec]) -> list[tuple[str, Origin]]:
     packed = [(pack_prefix(pool.cidr), name) for name, pool in pools.items()]
     affinities = snapshot.specs("BlockAffinity", BlockAffinitySpec).values()
-    confirmed = sorted((a.node, pack_prefix(a.cidr)) for a in affinities if a.state == "confirmed")
+    confirmed = sorted((a.node, pack_prefix(a.cidr)) for a in affinities if a.type == "host" and a.state == "confirmed")
     blocks = []
     for node, block in confirmed:
         pool = next((name for cidr, name in packed if contains(cidr, block)), NO_POOL)

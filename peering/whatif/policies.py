@@ -2,7 +2,7 @@
 
 Of an external router it is assumed that it accepts and passes on everything, as routers do that nobody restricted.
 A switch's rules are those of the rendered configuration: towards the rack `accept` and `send`, towards the fabric
-`announce`, and of that only what the rack or the switch itself originated.
+`announce`, and of that only what the rack or the switch itself originated; between two switches of a rack `accept`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from peering.route_filter import (
     parse_community,
 )
 from peering.session import Downward, Family, Session
-from peering.whatif.routers import Advertisement, Edge, host_route
+from peering.whatif.routers import INCOMPLETE, Advertisement, Edge, Router, host_route
 from peering.whatif.rule_sets import RuleSet
 
 BLACKHOLE = parse_community("blackhole")
@@ -85,7 +85,8 @@ class SpeakerPolicy:
     """A node's speaker.
 
     `refused` are never learned, whatever a filter says. `blocks` are its own prefixes: True is announced, False only
-    when a filter says so (`disableBGPExport`). `communities` are those of its own announcements.
+    when a filter says so (`disableBGPExport`). `communities` are those of its own announcements. `aggregates` are the
+    pools that it announces whole: these to switches and routers, its blocks in them to nodes and reflectors.
     """
 
     filters: Filters
@@ -93,6 +94,7 @@ class SpeakerPolicy:
     refused: tuple[Prefix, ...]
     blocks: Mapping[Prefix, bool]
     communities: Callable[[Prefix], tuple[Community, ...]]
+    aggregates: tuple[Prefix, ...] = ()
 
     def receives(self, edge: Edge, prefix: Prefix, heard: Advertisement) -> Advertisement | None:
         if any(contains(one, prefix) for one in self.refused):
@@ -100,20 +102,31 @@ class SpeakerPolicy:
         return _imported(self.filters, edge, prefix, heard, lambda: prefix in self.imports)
 
     def sends(self, edge: Edge, prefix: Prefix, route: Advertisement, own: bool) -> Advertisement | None:
-        if own and _leads_nowhere(edge, prefix):
+        if own and (_leads_nowhere(edge, prefix) or not self._is_for(edge.receiver, prefix)):
             return None
         route = replace(route, communities=self.communities(prefix)) if own else route
         return _exported(self.filters, edge, prefix, route, own, self.blocks.get(prefix, True))
 
+    def _is_for(self, receiver: Router, prefix: Prefix) -> bool:
+        """Whether a neighbour of that kind is told the prefix, or what stands for it."""
+        among_ours = receiver.kind in _RACK_SIDE
+        if prefix in self.aggregates:
+            return not among_ours
+        return among_ours or not any(contains(pool, prefix) for pool in self.aggregates)
+
 
 @dataclass(frozen=True, slots=True)
 class SwitchPolicy:
-    """`networks` are its own prefixes. `rack_paths` are the neighbours' AS numbers below: of nodes, of reflectors."""
+    """`networks` are its own prefixes, `aggregates` those that it makes while it knows more specific ones.
+
+    `rack_paths` are the neighbours' AS numbers below: of nodes, of reflectors.
+    """
 
     accept: RuleSet
     send: RuleSet
     announce: RuleSet
     networks: frozenset[Prefix]
+    aggregates: tuple[Prefix, ...]
     downward: Downward
     rack_paths: tuple[frozenset[int], frozenset[int]]
 
@@ -123,16 +136,18 @@ class SwitchPolicy:
             if BLACKHOLE in communities or prefix not in self.accept or not _may_say(edge, heard.as_path):
                 return None
             communities = tuple(c for c in communities if c in _KEPT)
-        elif prefix in self.networks:
+        elif prefix not in self.accept if edge.sender.kind == "switch" else prefix in self.networks:
             return None
         preference = 0 if GRACEFUL_SHUTDOWN in communities else heard.local_preference
-        return replace(heard, communities=communities, local_preference=preference)
+        origin = INCOMPLETE if edge.sender.kind == "switch" else heard.origin
+        return replace(heard, communities=communities, local_preference=preference, origin=origin)
 
     def sends(self, edge: Edge, prefix: Prefix, route: Advertisement, own: bool) -> Advertisement | None:
         if edge.receiver.kind in _RACK_SIDE:
-            allowed = self.downward == "all" or prefix[0] == 0 or (self.downward == "pools" and prefix in self.send)
+            allowed = self.downward == "all" or prefix[0] == 0 or prefix in self.send
         else:
-            allowed = prefix in self.announce and self._of_the_rack(route.as_path)
+            rules = self.accept if edge.receiver.kind == "switch" else self.announce
+            allowed = prefix in rules and self._of_the_rack(route.as_path)
         return route if allowed else None
 
     def _of_the_rack(self, as_path: tuple[int, ...]) -> bool:

@@ -80,9 +80,7 @@ class Propagation:
         return known
 
     def _propagate(self, prefix: Prefix) -> Selections:
-        part = self._part
-        origins = part.situation.fabric.index.routers(prefix)
-        selections: Selections = {name: OWN for name in origins if name in part.routers}
+        selections: Selections = dict.fromkeys(self._origins(prefix), OWN)
         heard: dict[str, dict[Edge, tuple[Candidate, ...]]] = {}
         told: dict[Edge, tuple[Advertisement, ...]] = {}
         changed = list(selections)
@@ -94,6 +92,18 @@ class Propagation:
         else:
             self.unsettled.add(prefix)
         return selections
+
+    def _origins(self, prefix: Prefix) -> list[str]:
+        """Who has the prefix by itself. A switch has an aggregate only while it knows something inside it."""
+        fabric, routers = self._part.situation.fabric, self._part.routers
+        found = [name for name in fabric.index.routers(prefix) if name in routers]
+        for name in fabric.aggregates.makers(prefix):
+            if name in routers and (routers[name].kind != "switch" or self._knows_inside(name, prefix)):
+                found.append(name)
+        return found
+
+    def _knows_inside(self, name: str, aggregate: Prefix) -> bool:
+        return any(name in self.selections(one) for one in self._part.situation.fabric.aggregates.inside(aggregate))
 
     def _tell(
         self,

@@ -56,6 +56,7 @@ def _node(
         refused=(*(o.prefix for o in origins), *map(pack_prefix, plan.uplink_subnets), *NEVER),
         blocks={o.prefix: o.exported for o in origins},
         communities=communities.of(facts.name),
+        aggregates=_announced_whole(plan.aggregates, origins),
     )
     return Router(
         id=f"node/{facts.name}",
@@ -68,6 +69,12 @@ def _node(
         transit=plan.cluster_id is not None,
         addresses={*_packed(plan.loopbacks), *_packed(uplinks), *_locals(plan.sessions)},
     )
+
+
+def _announced_whole(pools: tuple[str, ...], origins: tuple[Origin, ...]) -> tuple[Prefix, ...]:
+    """The pools in which the node has a block."""
+    packed_pools = map(pack_prefix, pools)
+    return tuple(pool for pool in packed_pools if any(o.pool is not None and contains(pool, o.prefix) for o in origins))
 
 
 def _reflector(name: str, plan: ReflectorPlan, filters: Filters) -> Router:
@@ -94,6 +101,7 @@ def _switch(name: str, plan: SwitchPlan, snapshot: Snapshot, rule_sets: RuleSets
         send=rule_sets.of(plan.send),
         announce=rule_sets.of(plan.announce),
         networks=frozenset(map(pack_prefix, plan.networks)),
+        aggregates=tuple(map(pack_prefix, plan.aggregates)),
         downward=plan.downward,
         rack_paths=(_asns(plan, "node/"), _asns(plan, "reflector/")),
     )

@@ -19,10 +19,14 @@ Kind = Literal["node", "switch", "reflector", "external"]
 #: The two routers of a link, in order of their ids.
 Pair = tuple[str, str]
 
+#: The worst ORIGIN (RFC 4271, 5.1.1).
+INCOMPLETE = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Advertisement:
-    """A route as one router says it to another. `originator` and `cluster_list` are those of RFC 4456."""
+    """A route as one router says it to another. `originator` and `cluster_list` are those of RFC 4456, `origin` is a
+    number of RFC 4271."""
 
     next_hop: Address
     as_path: tuple[int, ...] = ()
@@ -31,6 +35,7 @@ class Advertisement:
     communities: tuple[Community, ...] = ()
     originator: int | None = None
     cluster_list: tuple[str, ...] = ()
+    origin: int = 0
 
 
 class Policy(Protocol):

@@ -144,7 +144,7 @@ def _link_of(one: _End, other: _End, links: Links) -> Pair | None:
         return None
     if not nodes:
         kinds = {one.owner.kind, other.owner.kind}
-        return _joined(one, other, links) if kinds == {"switch", "external"} else None
+        return _joined(one, other, links) if kinds in ({"switch", "external"}, {"switch"}) else None
     node = nodes[0]
     peer = other if node is one else one
     if node.session.interface:

@@ -13,7 +13,7 @@ from peering.whatif.fabric import DEFAULTS, Fabric
 from peering.whatif.forms import Shape
 from peering.whatif.forwarding import Forwarding, OutsidePart, Way
 from peering.whatif.kinds import Kind
-from peering.whatif.modules import Guard, Trespass, modules_of
+from peering.whatif.modules import Guard, Trespass, modules_of, shares_aggregates
 from peering.whatif.origins import Origin
 from peering.whatif.partition import Partition, Symmetry, Target
 from peering.whatif.propagation import Part
@@ -42,7 +42,7 @@ class Ways:
         self._guard = Guard(fabric, self.modules)
         self._known: dict[Hashable, dict[Source, Way]] = {}
         self._usual: WaysNow | None = None
-        self.one_by_one = False
+        self.one_by_one = shares_aggregates(fabric, self.modules)
 
     def situation(self, failure: Failure) -> WaysNow:
         """The ways when that is down. Raises TooEntangled."""

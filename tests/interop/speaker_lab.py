@@ -123,7 +123,10 @@ class SpeakerLab:
         return f"p{namespace[-8:]}"
 
     def declare(self, node: Node, *sessions: Session, password: str = "", **changes: Any) -> None:
-        """The node's view from now on; a running speaker sees it at once. `changes` are of the plan."""
+        """The node's view from now on; a running speaker sees it at once.
+
+        `changes` are of the plan, but for `policy`, and `blocks` where they are not the usual ones.
+        """
         plan = SpeakerPlan(
             asn=ASN,
             router_id=node.addresses[0],
@@ -131,12 +134,12 @@ class SpeakerLab:
             loopbacks=node.addresses,
             imports=IMPORTS,
         )
-        policy = changes.pop("policy", NodePolicy())
+        policy, blocks = changes.pop("policy", NodePolicy()), changes.pop("blocks", node.blocks)
         self.views[node.number] = NodeView(
             plan=dataclasses.replace(plan, **changes),
             policy=policy,
             node=None,
-            blocks=node.blocks,
+            blocks=blocks,
             passwords={s.password: password for s in sessions if s.password},
         )
         temporary = self.folder / "new.view"

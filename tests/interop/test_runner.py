@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from containerlab import daemons, namespaces, pods
+from containerlab.cni_runtime import CniFailed, Runtime
 from containerlab.lab_state import LabBusy, locked
 from containerlab.probe import LATE
 from containerlab.runner import Lab, LabFailed, kill_daemon
@@ -378,10 +379,24 @@ def running(argv: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+def cni(lab: Lab, node: str, *addresses: str, mtu: int = 9000) -> Runtime:
+    """What attaches one pod, by CNI's own plugins alone: addresses with their gateways, IPv4 in a /31 with its."""
+    ips = [dict(zip(("address", "gateway"), one.split(), strict=True)) for one in addresses]
+    routes = [{"dst": "::/0" if ":" in ip["gateway"] else "0.0.0.0/0"} for ip in ips]
+    ipam = {"type": "static", "addresses": ips, "routes": routes}
+    plugins = [{"type": "ptp", "ipMasq": False, "mtu": mtu, "ipam": ipam}, {"type": "tuning"}]
+    folder = lab.node_dir(node) / "cni"
+    folder.mkdir(exist_ok=True)
+    (folder / "10-test.conflist").write_text(json.dumps({"cniVersion": "1.0.0", "name": "test", "plugins": plugins}))
+    return Runtime(lab.namespace(node), folder, pods.reference_plugins(), folder / "results")
+
+
 async def two_pods(lab: Lab) -> tuple[pods.Pod, pods.Pod]:
-    one = await pods.add_pod(lab, "r1", "p1", ["10.44.1.5", "fd00:44:1::5"], 9000)
-    two = await pods.add_pod(lab, "r2", "p2", ["10.44.2.6", "fd00:44:2::6"], 9000)
-    return one, two
+    ways = {
+        "r1": cni(lab, "r1", "10.44.1.5/31 10.44.1.4", "fd00:44:1::5/128 fe80::1"),
+        "r2": cni(lab, "r2", "10.44.2.7/31 10.44.2.6", "fd00:44:2::6/128 fe80::1"),
+    }
+    return await pods.add_pod(lab, "r1", "p1", ways["r1"]), await pods.add_pod(lab, "r2", "p2", ways["r2"])
 
 
 def test_pods_reach_each_other_by_their_own_addresses(lab: Lab) -> None:
@@ -394,7 +409,13 @@ def test_pods_reach_each_other_by_their_own_addresses(lab: Lab) -> None:
     assert one.host_interface in asyncio.run(namespaces.links(lab.namespace("r1")))
     (r1,) = (node for node in lab.status() if node.node == "r1")
     assert r1.pods == (one.namespace,)
-    asyncio.run(pods.del_pod(lab, "r1", "p1"))
+    runtime = cni(lab, "r1")
+    assert asyncio.run(pods.running_pod(lab, "r1", "p1", runtime)) == one
+    asyncio.run(runtime.check(pods.attachment(lab, "r1", "p1")))
+    asyncio.run(pods.del_pod(lab, "r1", "p1", runtime))
+    assert asyncio.run(pods.running_pod(lab, "r1", "p1", runtime)) is None
+    assert runtime.attachments() == []
+    asyncio.run(pods.del_pod(lab, "r1", "p1", replace(runtime, plugins=())))  # calls nobody
     assert one.host_interface not in asyncio.run(namespaces.links(lab.namespace("r1")))
     assert one.namespace not in namespaces.names()
     assert "10.44.1.5" not in output(lab, "r1", "ip", "route")
@@ -402,15 +423,34 @@ def test_pods_reach_each_other_by_their_own_addresses(lab: Lab) -> None:
 
 
 def test_a_pod_that_cni_refuses_leaves_nothing(lab: Lab) -> None:
-    asyncio.run(pods.add_pod(lab, "r1", "p1", ["10.44.1.5"], 9000))
+    asyncio.run(pods.add_pod(lab, "r1", "p1", cni(lab, "r1", "10.44.1.5/31 10.44.1.4")))
     links = asyncio.run(namespaces.links(lab.namespace("r1")))
-    with pytest.raises(namespaces.CommandFailed, match="ptp"):
-        asyncio.run(pods.add_pod(lab, "r1", "p2", ["10.44.1.7"], 7))
+    runtime = cni(lab, "r1", "10.44.1.7/32 10.44.1.7")
+    with pytest.raises(CniFailed, match=r"ptp ADD: .*no such process"):
+        asyncio.run(pods.add_pod(lab, "r1", "p2", runtime))
     assert asyncio.run(namespaces.links(lab.namespace("r1"))) == links
     assert pods.pod_namespace(lab, "r1", "p2") not in namespaces.names()
+    assert [one.container for one in runtime.attachments()] == [pods.pod_namespace(lab, "r1", "p1")]
 
 
-@pytest.mark.parametrize("to", ["10.44.2.6", "fd00:44:2::6"])
+def test_a_pod_without_its_interface_or_its_end_is_made_anew(lab: Lab) -> None:
+    """A pod that lost its wire with the node's namespace, and one whose making was broken off."""
+    runtime = cni(lab, "r1", "10.44.1.5/31 10.44.1.4")
+    one = asyncio.run(pods.add_pod(lab, "r1", "p1", runtime))
+    asyncio.run(namespaces.delete_links(lab.namespace("r1"), [one.host_interface]))
+    assert asyncio.run(pods.running_pod(lab, "r1", "p1", runtime)) is None
+    asyncio.run(pods.del_pod(lab, "r1", "p1", runtime))
+    asyncio.run(pods.add_pod(lab, "r1", "p1", runtime))
+    (remembered,) = runtime.results.iterdir()
+    remembered.write_text(json.dumps({**json.loads(remembered.read_text()), "result": None}))
+    assert asyncio.run(pods.running_pod(lab, "r1", "p1", runtime)) is None
+    asyncio.run(pods.del_pod(lab, "r1", "p1", runtime))
+    assert one.namespace not in namespaces.names()
+    again = asyncio.run(pods.add_pod(lab, "r1", "p1", runtime))
+    assert again.addresses == one.addresses
+
+
+@pytest.mark.parametrize("to", ["10.44.2.7", "fd00:44:2::6"])
 def test_probe_measures_the_gap_of_a_dead_link(lab: Lab, to: str) -> None:
     one, two = asyncio.run(two_pods(lab))
     serve = namespaces.inside(two.namespace, (sys.executable, "-I", PROBE, "serve", "--port", "7007"))

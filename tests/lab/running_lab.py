@@ -13,20 +13,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from containerlab import daemons, namespaces, probe
+from containerlab import daemons, namespaces, pods, probe
+from containerlab.pods import Pod
 from peering.compile import plan
 from peering.resources.catalog import PLAN_KINDS
 from peering.session import Plan
 from peering.snapshot import Snapshot
 from peering.store.open_store import open_store
 from peering.store.resources import load
+from tests.unit.command_line import run_underlay
 from underlay.fabric_lab import FabricLab
+from underlay.lab_cni import PROGRAMS
 from underlay.lab_pods import LabPod, ensure_pods
 
 T = TypeVar("T")
@@ -82,7 +85,7 @@ class RunningLab:
         spaces = [ns for ns in namespaces.names() if ns.startswith(f"clab-{self.name}-")]
         asyncio.run(self.fabric.down())
         left = [ns for ns in namespaces.names() if ns in spaces]
-        return left + ([str(self.fabric.lab.run_dir)] if self.fabric.lab.run_dir.exists() else [])
+        return left + [str(path) for path in (self.fabric.lab.run_dir, PROGRAMS / self.name) if path.exists()]
 
     def wait_converged(self, seconds: float = 40.0) -> None:
         async def check() -> tuple[str, ...]:
@@ -126,6 +129,13 @@ class RunningLab:
     def pod(self, node: str, number: int = 1) -> LabPod:
         return next(p for p in self.pods if (p.node, p.name) == (node, f"pod-{number}"))
 
+    def add_pod(self, node: str, name: str, annotations: Mapping[str, str] | None = None) -> Pod:
+        """A pod besides those of the topology. Raises CniFailed."""
+        return asyncio.run(pods.add_pod(self.fabric.lab, node, name, self.fabric.cni(node).runtime(), annotations))
+
+    def del_pod(self, pod: Pod) -> None:
+        asyncio.run(pods.del_pod(self.fabric.lab, pod.node, pod.name, self.fabric.cni(pod.node).runtime()))
+
     # -- the command line
 
     def underlay(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -140,8 +150,25 @@ class RunningLab:
 
     def blocks(self, node: str) -> set[str]:
         """The confirmed blocks of a node, as `underlay ipam show` lists them."""
-        rows = json.loads(self.underlay("ipam", "show", "--node", node, "-o", "json").stdout)
-        return {row["cidr"] for row in rows if row["state"] == "confirmed"}
+        return self.all_blocks().get(node, set())
+
+    def all_blocks(self) -> dict[str, set[str]]:
+        """The confirmed blocks of every node that has some."""
+        found: dict[str, set[str]] = {}
+        for row in self.ipam_rows():
+            if row["state"] == "confirmed":
+                found.setdefault(row["node"], set()).add(row["cidr"])
+        return found
+
+    def holders(self) -> dict[str, str]:
+        """Every address that somebody has, and its handle."""
+        return {address: handle for row in self.ipam_rows() for address, handle in row["addresses"].items()}
+
+    def ipam_rows(self) -> list[dict[str, Any]]:
+        """`underlay ipam show -o json`, in this process: it is asked for often, and Python takes a second to start."""
+        done = run_underlay("ipam", "show", "-o", "json", "--store", self.fabric.store_url)
+        assert done.exit_code == 0, done.stderr
+        return list(json.loads(done.stdout))
 
     def loopbacks(self, node: str) -> set[str]:
         return {f"{a}/{128 if ':' in a else 32}" for a in self.plan().speakers[node].loopbacks}
@@ -234,6 +261,18 @@ class RunningLab:
     def kill(self, *pids: int) -> None:
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
+
+    @contextmanager
+    def agent_away(self, node: str) -> Iterator[None]:
+        """The node's agent is killed, and is started again only after the block. ExaBGP goes on."""
+        init = self.fabric.lab.init(node).pid()
+        assert init is not None
+        os.kill(init, signal.SIGSTOP)
+        try:
+            self.kill(self.agent_pid(node))
+            yield
+        finally:
+            os.kill(init, signal.SIGCONT)
 
     def stop(self, node: str) -> None:
         asyncio.run(self.fabric.lab.stop(node))

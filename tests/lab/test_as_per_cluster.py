@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -35,8 +34,7 @@ Blocks = dict[str, set[str]]
 @pytest.fixture(scope="module")
 def blocks(cluster_lab: RunningLab) -> Blocks:
     """The blocks of each node, as `underlay ipam show` has them."""
-    rows = json.loads(cluster_lab.underlay("ipam", "show", "-o", "json").stdout)
-    return {n: {r["cidr"] for r in rows if r["node"] == n and r["state"] == "confirmed"} for n in cluster_lab.nodes()}
+    return cluster_lab.all_blocks()
 
 
 def unreached(lab: RunningLab) -> list[str]:

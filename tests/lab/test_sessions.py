@@ -32,19 +32,19 @@ def test_the_status_command_says_it_in_its_exit_code(each_lab: RunningLab) -> No
 
 
 def test_each_tor_has_exactly_the_prefixes_of_its_rack_from_their_nodes(each_lab: RunningLab) -> None:
-    compiled = each_lab.plan()
+    compiled, blocks = each_lab.plan(), each_lab.all_blocks()
     for name, switch in compiled.switches.items():
         expected = {}
         for session in (s for s in switch.sessions if s.peer.startswith("node/")):
             node = session.peer.removeprefix("node/")
             version = 6 if session.families == ("ipv6-unicast",) else 4
-            for prefix in prefixes(each_lab.blocks(node) | each_lab.loopbacks(node), version):
+            for prefix in prefixes(blocks[node] | each_lab.loopbacks(node), version):
                 expected[prefix] = {session.peer_address}
         assert each_lab.routes_from_nodes(name) == expected
 
 
 def test_each_node_has_two_next_hops_for_the_default_and_for_the_other_racks_blocks(each_lab: RunningLab) -> None:
-    compiled = each_lab.plan()
+    compiled, blocks = each_lab.plan(), each_lab.all_blocks()
     racks = {n: {s.source for s in p.sessions} for n, p in compiled.speakers.items()}
     for node, speaker in compiled.speakers.items():
         for version, default in ((4, "default"), (6, "default")):
@@ -52,7 +52,7 @@ def test_each_node_has_two_next_hops_for_the_default_and_for_the_other_racks_blo
             assert len(uplinks) == 2
             learned = each_lab.learned_routes(node, version)
             others = [n for n in racks if racks[n] != racks[node]]
-            foreign = {b for n in others for b in prefixes(each_lab.blocks(n), version)}
+            foreign = {b for n in others for b in prefixes(blocks[n], version)}
             assert len(foreign) == 2
             assert {p: learned.get(p) for p in foreign | {default}} == dict.fromkeys(foreign | {default}, uplinks)
 
@@ -64,8 +64,9 @@ def test_nodes_of_a_rack_learn_each_others_blocks_only_where_the_design_reflects
 
 
 def test_own_blocks_are_blackholed_and_neither_they_nor_uplinks_are_learned(each_lab: RunningLab) -> None:
+    all_blocks = each_lab.all_blocks()
     for node, speaker in each_lab.plan().speakers.items():
-        blocks = each_lab.blocks(node)
+        blocks = all_blocks[node]
         assert len(blocks) == 2
         assert each_lab.blackholes(node) == blocks
         learned = {*each_lab.learned_routes(node, 4), *each_lab.learned_routes(node, 6)}
@@ -73,6 +74,7 @@ def test_own_blocks_are_blackholed_and_neither_they_nor_uplinks_are_learned(each
 
 
 def test_no_tor_is_a_transit_between_the_spines(each_lab: RunningLab) -> None:
+    blocks = each_lab.all_blocks()
     for name, switch in each_lab.plan().switches.items():
         for session in (s for s in switch.sessions if s.peer == "external"):
             family = "ipv6" if ":" in session.peer_address else "ipv4"
@@ -80,5 +82,5 @@ def test_no_tor_is_a_transit_between_the_spines(each_lab: RunningLab) -> None:
                 name, f"show bgp {family} unicast neighbors {session.peer_address} advertised-routes json"
             )
             rack = [s.peer.removeprefix("node/") for s in switch.sessions if s.peer.startswith("node/")]
-            own = {p for n in rack for p in each_lab.blocks(n) | each_lab.loopbacks(n)} | set(switch.networks)
+            own = {p for n in rack for p in blocks[n] | each_lab.loopbacks(n)} | set(switch.networks)
             assert set(told["advertisedRoutes"]) == prefixes(own, 6 if family == "ipv6" else 4)

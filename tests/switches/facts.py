@@ -2,7 +2,7 @@
 
 `Facts` is {(kind, name): {field: value}}:
 
-    ("switch", "")              asn, router_id, cluster_id, networks (frozenset of prefixes)
+    ("switch", "")              asn, router_id, cluster_id, networks and aggregates (frozensets of prefixes)
     ("neighbor", KEY)           KEY is the peer's address, or of an unnumbered session the interface
     ("range", PREFIX)           the same fields, and limit
     ("prefix-list", NAME)       entries: frozenset of (prefix, shortest length, longest length)
@@ -29,6 +29,7 @@ Facts = dict[tuple[str, str], dict[str, Any]]
 #: The feature that a field tells of; what is not here belongs to every session and has no feature.
 FEATURES: dict[str, Feature] = {
     "add_paths": "addPaths",
+    "aggregates": "aggregates",
     "allow_as_in": "allowASIn",
     "as_override": "asOverride",
     "bfd": "bfd",
@@ -66,6 +67,7 @@ def facts_of(plan: SwitchPlan) -> Facts:
             "router_id": plan.router_id,
             "cluster_id": _first([*(s.cluster_id for s in plan.sessions), *(r.cluster_id for r in plan.listen_ranges)]),
             "networks": frozenset(str(ip_network(n)) for n in plan.networks),
+            "aggregates": frozenset(str(ip_network(n)) for n in plan.aggregates),
         }
     }
     for session in plan.sessions:
@@ -139,11 +141,11 @@ def _lists(plan: SwitchPlan) -> Iterable[tuple[str, list[PrefixRule]]]:
     for version in (4, 6):
         own = [n for n in map(ip_network, plan.networks) if n.version == version]
         wanted = {
-            "ACCEPT": (rack, plan.accept),
-            "DEFAULT": (pair | (rack if plan.downward != "all" else set()), [default[version]]),
-            "SEND": (rack if plan.downward == "pools" else set(), plan.send),
-            "ANNOUNCE": (fabric | pair, plan.announce),
-            "OWN": (fabric | pair, [PrefixRule(str(n), n.prefixlen, n.prefixlen) for n in own]),
+            "ACCEPT": (rack | pair, plan.accept),
+            "DEFAULT": (rack if plan.downward != "all" else set(), [default[version]]),
+            "SEND": (rack if plan.downward != "all" else set(), plan.send),
+            "ANNOUNCE": (fabric, plan.announce),
+            "OWN": (fabric, [PrefixRule(str(n), n.prefixlen, n.prefixlen) for n in own]),
         }
         for name, (versions, rules) in wanted.items():
             if version in versions:

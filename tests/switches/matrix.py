@@ -58,6 +58,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "keepCommunities": ("none", "standard", "large", "both"),
     "networks": ("ipv4", "both", "none"),
     "accept": ("both", "none"),
+    "aggregates": ("none", "pool"),
     "numbers": ("short", "long"),
     "names": ("short", "long"),
 }
@@ -97,13 +98,20 @@ class _Builder:
 
     def plan(self) -> SwitchPlan:
         networks = {"none": (), "ipv4": ("10.0.1.1/32",), "both": ("10.0.1.1/32", "fd00:0:1::1/128")}
+        borrowed = (PrefixRule("10.244.0.0/16", 32, 32), PrefixRule("fd00:10:244::/48", 128, 128))
+        pools = (PrefixRule("10.244.0.0/16", 16, 26), PrefixRule("fd00:10:244::/48", 48, 122))
+        send = {"default-only": borrowed, "pools": (*pools, *borrowed), "all": ()}
         accept = (
             PrefixRule("10.244.0.0/16", 26, 26),
+            *borrowed,
             PrefixRule("10.0.11.1/32", 32, 32),
             PrefixRule("fd00:10:244::/48", 122, 122),
         )
         accepted = accept if self.row["accept"] == "both" else ()
         own = tuple(PrefixRule(n, 128 if ":" in n else 32, 128 if ":" in n else 32) for n in networks["both"])
+        whole: tuple[PrefixRule, ...] = ()
+        if self.row["aggregates"] == "pool":
+            whole = (PrefixRule("10.244.0.0/16", 16, 16), PrefixRule("fd00:10:244::/48", 48, 48))
         keep = {"none": (), "standard": ("65101:100",), "large": ("65101:1:2",), "both": ("65101:20", "65101:1:2")}
         return SwitchPlan(
             asn=self.asn,
@@ -114,8 +122,9 @@ class _Builder:
             listen_ranges=tuple(self.ranges()),
             networks=networks[self.row["networks"]],
             accept=accepted,
-            send=(PrefixRule("10.244.0.0/16", 16, 26), PrefixRule("fd00:10:244::/48", 48, 122)),
-            announce=(*accepted, *own),
+            send=send[self.row["downward"]],
+            aggregates=tuple(one.cidr for one in whole),
+            announce=(*(rule for rule in accepted if rule.cidr not in {one.cidr for one in whole}), *whole, *own),
             downward=self.row["downward"],  # type: ignore[arg-type]
             keep_communities=keep[self.row["keepCommunities"]],
         )

@@ -45,6 +45,7 @@ def read(shown: View) -> Facts:
             "router_id": shown.router_id,
             "cluster_id": shown.cluster_id,
             "networks": frozenset(n for family in shown.families for n in family.networks),
+            "aggregates": frozenset(n for family in shown.families for n in family.aggregates),
         }
     }
     for neighbor in shown.neighbors:

@@ -9,6 +9,7 @@ from tests.switches.matrix import BASE, Row, build
 #: Feature -> what a row has to say beside the base so that the feature is asked for.
 ROWS: dict[Feature, Row] = {
     "addPaths": {"addPaths": "both"},
+    "aggregates": {"aggregates": "pool"},
     "allowASIn": {"allowASIn": "2"},
     "asOverride": {"design": "as-per-cluster-override"},
     "bfd": {"bfd": "usual"},
@@ -44,6 +45,7 @@ ROWS: dict[Feature, Row] = {
     "prefixFilters": {},
     "reachableBy": {"transport": "loopbacks"},
     "rrClient": {"design": "ibgp-tor-reflects"},
+    "setOrigin": {"pair": "ibgp"},
     "stripCommunities": {},
     "timers": {"timers": "fast"},
     "ttlSecurity": {"ttlSecurity": "yes"},

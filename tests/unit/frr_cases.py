@@ -26,7 +26,11 @@ ACCEPT = (
     PrefixRule("fd00:0:11::1/128", 128, 128),
 )
 POOLS = (PrefixRule("10.244.0.0/16", 16, 26), PrefixRule("fd00:10:244::/48", 48, 122))
+ADDRESSES = (PrefixRule("10.244.0.0/16", 32, 32), PrefixRule("fd00:10:244::/48", 128, 128))
 ANNOUNCE = (*ACCEPT, PrefixRule("10.0.1.1/32", 32, 32), PrefixRule("fd00:0:1::1/128", 128, 128))
+
+AGGREGATES = ("10.244.0.0/16", "fd00:10:244::/48")
+WHOLE = (PrefixRule("10.244.0.0/16", 16, 16), PrefixRule("fd00:10:244::/48", 48, 48))
 
 
 def to_node(number: int, version: int = 4, **options: Any) -> Session:
@@ -64,6 +68,13 @@ def to_spine(number: int, version: int = 4, **options: Any) -> Session:
         families=("ipv4-unicast",) if version == 4 else ("ipv6-unicast",),
     )
     return replace(session, **options)
+
+
+def to_pair(version: int = 4, **options: Any) -> Session:
+    """tor-1a's session with the other switch of its rack."""
+    address = "10.254.3.1" if version == 4 else "fd00:fe:3::1"
+    beside = {"name": f"tor-1b-ipv{version}", "peer": "switch/tor-1b", "peer_asn": TOR_ASN + 1, "next_hop": "self"}
+    return to_spine(1, version, **{"peer_address": address, **beside, **options})
 
 
 def switch(*sessions: Session, **options: Any) -> SwitchPlan:
@@ -137,7 +148,17 @@ CASES: dict[str, SwitchPlan] = {
     "password": switch(to_node(1, password=SECRET), to_node(2, password=SECRET), to_spine(1)),
     "max-prefixes": switch(to_node(1, max_prefixes=64), to_node(1, 6, max_prefixes=1)),
     "ttl-security": switch(to_node(1, ttl_security=1), to_node(2, ttl_security=2, **ibgp())),
-    "default-only": switch(to_node(1), to_node(1, 6), to_spine(1), downward="default-only"),
+    "rack-aggregate": switch(
+        to_node(1),
+        to_node(1, 6),
+        to_spine(1),
+        to_spine(1, 6),
+        aggregates=AGGREGATES,
+        announce=(*WHOLE, *(rule for rule in ANNOUNCE if rule.cidr not in AGGREGATES)),
+    ),
+    "pair": switch(to_node(1), to_node(1, 6), to_spine(1), to_pair(), to_pair(6)),
+    "pair-ibgp": switch(to_node(1, **ibgp()), to_spine(1), to_pair(type="ibgp", peer_asn=TOR_ASN)),
+    "default-only": switch(to_node(1), to_node(1, 6), to_spine(1), downward="default-only", send=ADDRESSES),
     "downward-all": switch(to_node(1), to_node(1, 6), downward="all"),
     "as-per-node": switch(
         to_node(1, peer_asn=4200000001),
@@ -197,13 +218,6 @@ CASES: dict[str, SwitchPlan] = {
         ),
     ),
     "keep-communities": switch(to_node(1), keep_communities=("65101:100", "65101:20", "65101:1:2")),
-    "pair": switch(
-        to_node(1),
-        to_node(1, 6),
-        to_spine(1),
-        to_spine(2, name="tor-1b-ipv4", peer="switch/tor-1b", source="Rack/rack-1", peer_asn=65012),
-        to_spine(3, 6, name="tor-1b-ipv6", peer="switch/tor-1b", source="Rack/rack-1", type="ibgp", peer_asn=TOR_ASN),
-    ),
     "nothing-accepted": switch(to_node(1), to_node(1, 6), accept=(), send=(), networks=()),
     "no-sessions": switch(),
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -21,6 +23,8 @@ from bgp_speaker.exabgp_neighbors import NeighborState
 from bgp_speaker.initial_sync import InitialSync
 from bgp_speaker.node_policy import NodePolicy
 from bgp_speaker.node_view import NodeView, ViewReader
+from ipam.cni_service import CniService
+from ipam.new_blocks import ensure_blocks
 from peering.compile import plan
 from peering.prefixes import Address, Prefix, pack_address, pack_prefix
 from peering.resource import Resource, parse_resource
@@ -123,6 +127,7 @@ class FakeRoutes:
         self.written: list[tuple[tuple[str, ...], bool]] = []
         self.learned: set[Prefix] = set()
         self.peers: set[Prefix] = set()
+        self.link_mtu = 9000
         FakeRoutes.made.append(self)
 
     async def __aenter__(self) -> FakeRoutes:
@@ -142,6 +147,9 @@ class FakeRoutes:
 
     def sources(self, loopbacks: Iterable[str]) -> list[Address]:
         return []
+
+    def mtu(self, sessions: Iterable[object], uplinks: Iterable[str]) -> int:
+        return self.link_mtu
 
     def distrust(self) -> None:
         pass
@@ -849,5 +857,112 @@ def test_a_session_that_ended_unheard_loses_its_paths_when_the_channel_is_back(t
         neighbors = (neighbor(PEERS[0], up=False), neighbor(PEERS[1], up=True))
         a.exabgp.on_event(Connected(pid=1, fresh=False, adopted=False, lost=3, neighbors=neighbors))
         await eventually(learns(a, OTHER_POD))
+
+    tell(tmp_path, story, *dual_tor())
+
+
+async def add_pod(a: Agent, folder: Path) -> str:
+    """The IPv4 address of a new pod, by the CNI service that runs beside the agent."""
+    service = CniService(a.store, NODE, folder / "queue", a.said.append)
+    request = {"command": "ADD", "containerID": "c1", "ifname": "eth0", "config": {"name": "net"}}
+    result = json.loads(await service.answer(json.dumps(request).encode()))["result"]
+    return str(result["ips"][0]["address"].removesuffix("/32"))
+
+
+def announced(a: Agent) -> list[ipaddress.IPv4Network]:
+    """What was announced of IPv4 so far, loopbacks included."""
+    told = [line.split()[-1] for line in a.exabgp.lines if "announce" in line and " nlri " in line]
+    return [ipaddress.IPv4Network(cidr) for cidr in told if ":" not in cidr]
+
+
+async def ready_for_pods(a: Agent) -> None:
+    await started(a)
+    a.exabgp.session(PEERS[0], "up")
+    await eventually(lambda: any("announce eor" in line for line in a.exabgp.lines))
+
+
+def test_a_block_that_a_pod_needed_is_announced(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await ready_for_pods(a)
+        address = ipaddress.IPv4Address(await add_pod(a, tmp_path))
+        await eventually(lambda: any(address in one and one.prefixlen == 26 for one in announced(a)))
+
+    tell(tmp_path, story, *dual_tor())
+
+
+def test_an_address_that_a_pod_borrowed_is_announced(tmp_path: Path) -> None:
+    pool = dual_tor().get("IPPool", "pods-v4")
+    assert pool is not None
+    document = pool.to_document()
+    document["spec"]["cidr"] = BLOCK
+    small = read(document)
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await ready_for_pods(a)
+        await ensure_blocks(a.store, dual_tor().all("Node")["node-2"], [small])
+        address = await add_pod(a, tmp_path)
+        await eventually(lambda: ipaddress.IPv4Network(f"{address}/32") in announced(a))
+        assert ipaddress.IPv4Network(BLOCK) not in announced(a)
+
+    tell(tmp_path, story, *dual_tor().with_changes([small]))
+
+
+def test_others_on_the_node_are_told_how_it_is(tmp_path: Path) -> None:
+    async def story(a: Agent, speaker: Speaker) -> None:
+        await started(a)
+        await eventually(lambda: speaker.state.mtu == 9000)
+        assert speaker.state.view is not None
+        assert (len(speaker.state.view.plan.sessions), speaker.state.established) == (4, 0)  # type: ignore[union-attr]
+        a.exabgp.session(PEERS[0], "up")
+        a.exabgp.session(PEERS[1], "up")
+        assert speaker.state.established == 2
+        a.exabgp.session(PEERS[1], "down", "hold timer expired")
+        assert speaker.state.established == 1
+        a.routes.link_mtu = 1500
+        a.routes.changed()
+        await eventually(lambda: speaker.state.mtu == 1500)
+        await a.declare(block())
+        await eventually(lambda: speaker.state.view is not None and speaker.state.view.blocks == (BLOCK,))
+        a.exabgp.on_event(Exited("killed"))
+        assert speaker.state.established == 0
+
+    told = Agent(tmp_path)
+    assert (told.speaker().state.view, told.speaker().state.mtu) == (None, None)
+    tell(tmp_path, story, *dual_tor())
+
+
+def test_work_beside_lasts_as_long_as_the_agent_does(tmp_path: Path) -> None:
+    async def work() -> list[str]:
+        told, heard = Agent(tmp_path), list[str]()
+        await told.declare(*dual_tor())
+        speaker = told.speaker()
+
+        async def beside() -> None:
+            heard.append("begins")
+            try:
+                await asyncio.Event().wait()
+            finally:
+                heard.append("ends")
+
+        running = asyncio.create_task(speaker.run(beside))
+        await started(told)
+        assert heard == ["begins"]
+        speaker.stop()
+        await asyncio.wait_for(running, 10)
+        await told.store.close()
+        return heard
+
+    assert asyncio.run(work()) == ["begins", "ends"]
+
+
+def test_another_agent_begins_nothing_beside(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+
+        async def beside() -> None:
+            raise AssertionError("the node is another agent's")
+
+        with pytest.raises(AlreadyRunning):
+            await a.speaker().run(beside)
 
     tell(tmp_path, story, *dual_tor())

@@ -48,6 +48,7 @@ def exports(*rules: dict[str, Any], **more: Any) -> NodePolicy:
 
 
 FILTERED = session(export_filters=("mine",))
+IN = {"matchOperator": "In"}
 
 
 def test_each_session_is_told_the_blocks_and_loopbacks_of_its_families() -> None:
@@ -60,6 +61,27 @@ def test_each_session_is_told_the_blocks_and_loopbacks_of_its_families() -> None
 
 def test_a_block_of_a_pool_that_is_not_exported_is_not_announced() -> None:
     assert set(told(session(), unexported=("10.244.0.0/16",))) == {"10.0.11.1/32"}
+
+
+def borrowing(one: Session, policy: NodePolicy | None = None, **plan: Any) -> set[str]:
+    """What a session is told by a node that owns BLOCK and has borrowed an address of each family."""
+    found = desired_announcements(
+        speaker(one, **plan), [BLOCK], policy or NodePolicy(), ["10.244.7.9/32", "fd00:244::7/128"]
+    )
+    return set(found[one.peer_address]) - {"10.0.11.1/32"}
+
+
+def test_a_borrowed_address_is_announced_by_itself() -> None:
+    assert borrowing(session()) == {BLOCK, "10.244.7.9/32"}
+    assert borrowing(session(peer="reflector/rr")) == {BLOCK, "10.244.7.9/32"}
+    assert borrowing(session(peer_address=PEER6, families=("ipv6-unicast",))) == {"fd00:11::1/128", "fd00:244::7/128"}
+
+
+def test_a_borrowed_address_is_announced_where_pools_and_filters_let_its_block() -> None:
+    assert borrowing(session(), unexported=("10.244.0.0/16",)) == set()
+    assert borrowing(session(), aggregates=("10.244.0.0/16",)) == {"10.244.0.0/16", "10.244.7.9/32"}
+    blocks_only = exports({"action": "Reject", "cidr": "10.244.0.0/16", "prefixLength": {"min": 27}, **IN})
+    assert borrowing(FILTERED, blocks_only) == {BLOCK}
 
 
 def test_a_session_without_the_address_of_a_peer_is_told_nothing() -> None:

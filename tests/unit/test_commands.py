@@ -18,8 +18,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from ipam.addresses import assign
-from ipam.claims import ensure_blocks
+from ipam.allocator import Allocator
+from ipam.new_blocks import ensure_blocks
+from ipam.requests import Request
 from peering.resource import Resource, parse_resource
 from peering.resources.catalog import KINDS, UNDERLAY, Kind
 from peering.resources.observed import BGPNodeStatusSpec, PeerStatus
@@ -149,6 +150,10 @@ def test_names_that_do_not_exist(shell: Shell, arguments: tuple[str, ...], said:
     assert shell.bad(*arguments) == said
 
 
+#: One that ends at once, and has changed nothing, should it ever start.
+SPEAKER = ("speaker", "--node", "node-1", "--run-dir", "/dev/null/run")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -157,7 +162,12 @@ def test_names_that_do_not_exist(shell: Shell, arguments: tuple[str, ...], said:
         (("get", "switches", "-o", "xml"), "'xml' is not one of 'table', 'json', 'yaml'"),
         (("ipam", "show", "--ip", "10.0.0"), "'10.0.0' is no IP address"),
         (("speaker", "--node", "Node_1"), "'Node_1' is no name of a Node"),
+        ((*SPEAKER, "--cni-net-dir", "/etc/cni/net.d"), "Invalid value for --cni-net-dir: goes with --cni"),
+        ((*SPEAKER, "--cni-queue", "/x"), "Invalid value for --cni-queue: goes with --cni"),
+        ((*SPEAKER, "--cni", "--cni-bin-dir", "bin"), "bin is no absolute path"),
+        ((*SPEAKER, "--cni", "--cni-socket", "/" + "x" * 107), "than the 107 bytes"),
         (("controller", "--grace", "-1"), "should be greater than or equal to 0"),
+        (("controller", "--leak-grace", "-1"), "should be greater than or equal to 0"),
         (("apply", "--nonsense"), "No such option"),
         (("apply", "-f", FABRIC, "--max-loss", "101"), "should be less than or equal to 100"),
         (("apply", "-f", FABRIC, "--max-loss", "half"), "should be a valid number"),
@@ -605,7 +615,8 @@ def allocated(shell: Shell) -> tuple[Shell, str, str]:
         store = SqliteStore(shell.path)
         for name in ("node-1", "node-2"):
             await ensure_blocks(store, dual_tor().all("Node")[name], dual_tor().all("IPPool").values())
-        found.extend(address.split("/")[0] for address in await assign(store, "node-1", "node-1.pod-1"))
+        given = await Allocator(store, "node-1").allocate(Request("node-1.pod-1", ipv4=1, ipv6=1))
+        found.extend(one.address for one in given)
         await store.close()
 
     shell.run(work())

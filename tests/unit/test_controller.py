@@ -7,20 +7,25 @@ import hashlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fabric_templates.output import write_atomically
-from ipam.claims import confirmed_blocks, ensure_blocks
+from ipam.allocator import Allocator
+from ipam.claims import confirmed_blocks
+from ipam.collector import Collector, Freed
+from ipam.new_blocks import ensure_blocks
+from ipam.requests import Request
 from peering.resource import Resource, parse_resource
 from peering.store.protocol import Document, StoreError, Write
-from peering.store.resources import put
+from peering.store.resources import load, put
 from peering.store.sqlite import SqliteStore
 from tests.unit.samples import dual_tor
 from underlay import controller, rendered_folder
-from underlay.controller import Controller
+from underlay.controller import Controller, Graces
 from underlay.rendered_folder import INDEX, RenderedFolder
 
 
@@ -37,8 +42,11 @@ class Cluster:
             await put(self.store, resource)
 
     @asynccontextmanager
-    async def controlled(self, *, with_secrets: bool = False, grace: float = 0.05) -> AsyncIterator[None]:
-        work = Controller(self.store, self.said.append, grace, self.out, with_secrets)
+    async def controlled(
+        self, *, with_secrets: bool = False, grace: float = 0.05, leak_grace: float = 0.05
+    ) -> AsyncIterator[None]:
+        graces = Graces(grace, leak_grace)
+        work = Controller(self.store, self.said.append, graces, self.out, with_secrets)
         task = asyncio.create_task(work.run())
         try:
             yield
@@ -75,6 +83,11 @@ def edited(kind: str, name: str, **changes: object) -> Resource:
     document = found.to_document()
     document["spec"] |= changes
     return read(document)
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controller, "_COLLECT_PAUSE_S", 0.01)
 
 
 Story = Callable[[Cluster], Awaitable[None]]
@@ -356,6 +369,75 @@ def test_a_node_that_cannot_be_read_keeps_its_blocks(tmp_path: Path) -> None:
     tell(tmp_path, story, grace=0.01)
 
 
+@pytest.mark.parametrize(("leak_grace", "is_freed"), [(0.05, True), (3600.0, False)])
+def test_an_address_whose_node_is_gone_waits_for_a_grace_time_of_its_own(
+    tmp_path: Path, leak_grace: float, is_freed: bool
+) -> None:
+    cluster = Cluster(tmp_path)
+
+    async def work() -> None:
+        await cluster.declare(*dual_tor())
+        await Allocator(cluster.store, "node-1").allocate(Request("net.c1"))
+        await cluster.store.delete("Node", "node-1")
+        async with cluster.controlled(leak_grace=leak_grace):
+            await eventually(lambda: any("its node is gone" in line and "block" in line for line in cluster.said))
+            if is_freed:
+                await eventually(lambda: any("net.c1 freed" in line for line in cluster.said))
+            handles, _, _ = await load(cluster.store, ("IPAMHandle",))
+        assert len(handles) == (0 if is_freed else 1)
+
+    asyncio.run(work())
+
+
+def test_what_is_due_is_freed_then_however_long_changes_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controller, "_COLLECT_PAUSE_S", 3600.0)
+    cluster = Cluster(tmp_path)
+
+    async def work() -> None:
+        await cluster.declare(*dual_tor())
+        await ensure_blocks(cluster.store, dual_tor().all("Node")["node-1"], dual_tor().all("IPPool").values())
+        await cluster.store.delete("Node", "node-1")
+        async with cluster.controlled():
+            await eventually(lambda: len([line for line in cluster.said if "of Node/node-1 freed" in line]) == 2)
+
+    asyncio.run(work())
+
+
+def test_pods_that_come_and_go_keep_neither_the_collector_nor_the_renderer_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every pod writes a block and a handle; a look reads all of them."""
+    pause = 0.2
+    monkeypatch.setattr(controller, "_COLLECT_PAUSE_S", pause)
+    looks, renderings = list[float](), list[float]()
+    collect, render = Collector.collect, Controller._render
+
+    async def counted_collect(self: Collector, now: float) -> list[Freed]:
+        looks.append(now)
+        return await collect(self, now)
+
+    async def counted_render(self: Controller, folder: RenderedFolder) -> None:
+        renderings.append(0)
+        await render(self, folder)
+
+    monkeypatch.setattr(Collector, "collect", counted_collect)
+    monkeypatch.setattr(Controller, "_render", counted_render)
+
+    async def story(cluster: Cluster) -> None:
+        await all_rendered(cluster)
+        before, rendered = len(looks), len(renderings)
+        allocator = Allocator(cluster.store, "node-1")
+        while len(looks) < before + 4:
+            for number in range(10):
+                await allocator.allocate(Request(f"net.c{number}"))
+                await allocator.release(f"net.c{number}")
+            await asyncio.sleep(0)
+        assert all(later - earlier >= pause for earlier, later in pairwise(looks))
+        assert len(renderings) == rendered
+
+    tell(tmp_path, story, grace=60)
+
+
 def test_a_store_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(controller, "_RETRY_S", 0.02)
 
@@ -369,6 +451,8 @@ def test_a_store_that_is_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.
         monkeypatch.setattr(cluster.store, "snapshot", away)
         await cluster.declare(edited("Switch", "tor-1a", asNumber=65019))
         await eventually(lambda: "the store is away (trying again)" in cluster.said)
+        await asyncio.sleep(0.1)
+        assert cluster.said.count("the store is away (trying again)") == 1
         monkeypatch.setattr(cluster.store, "snapshot", real)
         await eventually(lambda: "router bgp 65019" in cluster.text("tor-1a"))
 

@@ -10,7 +10,6 @@ import pytest
 import containerlab
 from containerlab import daemons, init_control, probe
 from containerlab.daemons import BIRD_CONFIG, FRR_CONFIG, FRR_DAEMONS
-from containerlab.pods import network_config
 
 NODE = PurePath("/run/lab/nodes/r1")
 
@@ -98,18 +97,6 @@ def test_a_daemon_goes_to_init_as_json() -> None:
     assert json.loads(json.dumps(daemon.to_json())) == {
         "name": "x", "argv": ["a", "b"], "env": {"K": "v"}, "cwd": None, "user": None,
         "ready": ["/r"], "post_start": []}  # fmt: skip
-
-
-def test_pods_have_no_nat_and_link_local_gateways() -> None:
-    config = network_config(["10.1.2.3", "fd00::3"], 9000)
-    assert config["ipMasq"] is False
-    assert config["mtu"] == 9000
-    assert config["ipam"]["addresses"] == [
-        {"address": "10.1.2.3/31", "gateway": "169.254.1.1"},
-        {"address": "fd00::3/128", "gateway": "fe80::1"},
-    ]
-    assert config["ipam"]["routes"] == [{"dst": "::/0"}]
-    assert network_config(["10.1.2.3"], 9000)["ipam"]["routes"] == []
 
 
 def test_programs_started_by_path_import_nothing_of_ours() -> None:

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
-from ipam.addresses import NoAddress, assign, release
+from ipam.allocator import Allocator
 from ipam.block_order import affinity_name, block_name, blocks_for
-from ipam.claims import PoolExhausted, confirmed_blocks, ensure_blocks, release_block
-from ipam.collector import Collector
+from ipam.claims import confirmed_blocks, release_block
+from ipam.collector import Collector, Freed
+from ipam.errors import PoolExhausted
+from ipam.new_blocks import ensure_blocks
+from ipam.requests import Request
 from peering.manifests import parse_manifests
 from peering.resource import Resource
 from peering.resources.pools import IPPoolSpec
@@ -102,7 +105,7 @@ class CrashingStore(SqliteStore):
         return await super()._write(operation)
 
 
-@pytest.mark.parametrize("writes", range(6))
+@pytest.mark.parametrize("writes", range(4))
 def test_a_claim_that_crashed_anywhere_is_finished_by_the_same_node(tmp_path: Path, writes: int) -> None:
     path = tmp_path / "store.db"
 
@@ -117,7 +120,7 @@ def test_a_claim_that_crashed_anywhere_is_finished_by_the_same_node(tmp_path: Pa
         return False
 
     crashed = asyncio.run(crash())
-    assert crashed is (writes < 4)
+    assert crashed is (writes < 3)
 
     async def check(store: SqliteStore) -> None:
         owned = await ensure_blocks(store, node("a"), [PODS])
@@ -146,9 +149,9 @@ def test_a_release_that_crashed_anywhere_is_finished(tmp_path: Path, writes: int
 
     async def check(store: SqliteStore) -> None:
         await put(store, node("b"))
-        collector = Collector(grace=1)
-        await collector.collect(store, 0)
-        await collector.collect(store, 2)
+        collector = Collector(store, grace=1, leak_grace=1)
+        await collector.collect(0)
+        await collector.collect(2)
         assert await _names(store.list("IPAMBlock")) == await _names(store.list("BlockAffinity")) == []
 
     in_store(tmp_path, check)
@@ -169,42 +172,12 @@ def test_two_that_release_the_same_block_at_once_do_not_trip_over_each_other(tmp
     in_store(tmp_path, check)
 
 
+def _nodes(freed: Iterable[Freed]) -> list[str]:
+    return [one.leftover.node for one in freed]
+
+
 async def _names(objects: Awaitable[Iterable[Stored]]) -> list[str]:
     return [stored.name for stored in await objects]
-
-
-def test_addresses_belong_to_handles_and_are_given_once(tmp_path: Path) -> None:
-    async def check(store: SqliteStore) -> None:
-        await ensure_blocks(store, node("a"), [PODS, PODS6])
-        first = await assign(store, "a", "pod-1")
-        assert [address.rsplit("/")[1] for address in first] == ["32", "128"]
-        assert await assign(store, "a", "pod-1") == first
-        second = await assign(store, "a", "pod-2")
-        assert not set(first) & set(second)
-        assert await release(store, "pod-1") == 2
-        assert await release(store, "pod-1") == 0
-        assert await assign(store, "a", "pod-3") == first
-
-    in_store(tmp_path, check)
-
-
-def test_a_full_block_says_so(tmp_path: Path) -> None:
-    async def check(store: SqliteStore) -> None:
-        await ensure_blocks(store, node("a"), [pool("tiny", cidr="10.9.0.0/30", blockSize=30)])
-        given = [(await assign(store, "a", f"pod-{i}"))[0] for i in range(4)]
-        assert len(set(given)) == 4
-        with pytest.raises(NoAddress, match=r"no free address in 10\.9\.0\.0/30"):
-            await assign(store, "a", "pod-5")
-
-    in_store(tmp_path, check)
-
-
-def test_a_node_without_a_block_has_no_address_to_give(tmp_path: Path) -> None:
-    async def check(store: SqliteStore) -> None:
-        with pytest.raises(NoAddress, match="owns no block"):
-            await assign(store, "a", "pod-1")
-
-    in_store(tmp_path, check)
 
 
 def test_the_block_of_a_node_that_is_gone_is_freed_after_two_observations(tmp_path: Path) -> None:
@@ -213,13 +186,13 @@ def test_the_block_of_a_node_that_is_gone_is_freed_after_two_observations(tmp_pa
         for name in ("a", "b"):
             await put(store, node(name))
             await ensure_blocks(store, node(name), [PODS])
-        collector = Collector(grace=10)
-        assert await collector.collect(store, 0) == []
+        collector = Collector(store, grace=10, leak_grace=10)
+        assert await collector.collect(0) == []
         await store.delete("Node", "b")
-        assert await collector.collect(store, 1) == []
-        assert await collector.collect(store, 5) == []
-        freed = await collector.collect(store, 11)
-        assert [n for n, _ in freed] == ["b"]
+        assert await collector.collect(1) == []
+        assert await collector.collect(5) == []
+        freed = await collector.collect(11)
+        assert _nodes(freed) == ["b"]
         assert await confirmed_blocks(store, "b") == []
         assert len(await confirmed_blocks(store, "a")) == 1
 
@@ -231,12 +204,12 @@ def test_a_node_that_came_back_keeps_its_block(tmp_path: Path) -> None:
         await put(store, PODS)
         await put(store, node("other"))
         owned = await ensure_blocks(store, node("a"), [PODS])
-        collector = Collector(grace=10)
-        await collector.collect(store, 0)
+        collector = Collector(store, grace=10, leak_grace=10)
+        await collector.collect(0)
         await put(store, node("a"))
-        await collector.collect(store, 9)
+        await collector.collect(9)
         await store.delete("Node", "a")
-        assert await collector.collect(store, 11) == []
+        assert await collector.collect(11) == []
         assert await confirmed_blocks(store, "a") == owned
 
     in_store(tmp_path, check)
@@ -245,9 +218,9 @@ def test_a_node_that_came_back_keeps_its_block(tmp_path: Path) -> None:
 def test_a_store_that_shows_no_node_at_all_frees_nothing(tmp_path: Path) -> None:
     async def check(store: SqliteStore) -> None:
         await ensure_blocks(store, node("a"), [PODS])
-        collector = Collector(grace=1)
-        assert await collector.collect(store, 0) == []
-        assert await collector.collect(store, 100) == []
+        collector = Collector(store, grace=1, leak_grace=1)
+        assert await collector.collect(0) == []
+        assert await collector.collect(100) == []
 
     in_store(tmp_path, check)
 
@@ -258,15 +231,15 @@ def test_an_empty_block_whose_pool_is_gone_is_freed_and_one_in_use_is_not(tmp_pa
         for name in ("a", "b"):
             await put(store, node(name))
             await ensure_blocks(store, node(name), [PODS])
-        await assign(store, "a", "pod-1")
-        collector = Collector(grace=10)
-        assert await collector.collect(store, 0) == []
+        await Allocator(store, "a").allocate(Request("pod-1"))
+        collector = Collector(store, grace=10, leak_grace=10)
+        assert await collector.collect(0) == []
         await store.delete("IPPool", "pods")
-        assert await collector.collect(store, 1) == []
-        assert [n for n, _ in await collector.collect(store, 20)] == ["b"]
-        await release(store, "pod-1")
-        await collector.collect(store, 21)
-        assert [n for n, _ in await collector.collect(store, 40)] == ["a"]
+        assert await collector.collect(1) == []
+        assert _nodes(await collector.collect(20)) == ["b"]
+        await Allocator(store, "a").release("pod-1")
+        await collector.collect(21)
+        assert _nodes(await collector.collect(40)) == ["a"]
 
     in_store(tmp_path, check)
 

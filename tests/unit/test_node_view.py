@@ -13,7 +13,7 @@ import pytest
 from bgp_speaker import node_view
 from bgp_speaker.node_policy import PrefixCommunities, node_policy
 from bgp_speaker.node_view import NodeView, ViewReader
-from ipam.block_order import affinity_name
+from ipam.block_order import affinity_name, borrower_name
 from peering.compile import Compiler, plan
 from peering.prefixes import pack_prefix
 from peering.resource import Resource, parse_resource
@@ -99,6 +99,35 @@ def test_its_confirmed_blocks_and_no_others(tmp_path: Path) -> None:
         affinity("node-2", "10.244.3.0/26", "confirmed"),
     ]
     assert view_of(tmp_path, [*dual_tor(), *claims]).blocks == ("10.244.0.0/26", "10.244.0.64/26")
+
+
+def borrower(node: str, cidr: str, *addresses: str) -> Resource:
+    listed = [{"address": address, "sequence": 7} for address in addresses]
+    spec = {"node": node, "cidr": cidr, "type": "borrower", "addresses": listed, "sequence": 9}
+    head = {"apiVersion": "underlay.io/v1alpha1", "kind": "BlockAffinity"}
+    return read({**head, "metadata": {"name": borrower_name(node, cidr)}, "spec": spec})
+
+
+def test_what_it_borrows_and_what_others_borrow_of_its_blocks(tmp_path: Path) -> None:
+    affinities = [
+        affinity("node-1", "10.244.0.0/26", "confirmed"),
+        affinity("node-2", "10.244.1.0/26", "confirmed"),
+        borrower("node-1", "10.244.1.0/26", "10.244.1.9", "10.244.1.5"),
+        borrower("node-1", "10.244.9.0/26", "10.244.9.1"),
+        borrower("node-1", "10.244.0.0/26", "10.244.0.8"),
+        borrower("node-2", "10.244.0.0/26", "10.244.0.7"),
+        borrower("node-3", "10.244.0.0/26", "10.244.0.3"),
+        borrower("node-2", "10.244.9.0/26", "10.244.9.2"),
+        borrower("node-2", "fd00:10:244::/122", "fd00:10:244::7"),
+    ]
+    view = view_of(tmp_path, [*dual_tor(), *affinities])
+    assert view.blocks == ("10.244.0.0/26",)
+    assert view.borrowed == ("10.244.1.5/32", "10.244.1.9/32", "10.244.9.1/32")
+    assert view.lent == ("10.244.0.3/32", "10.244.0.7/32")
+    other = view_of(tmp_path, (), "node-2")
+    assert other.blocks == ("10.244.1.0/26",)
+    assert other.borrowed == ("10.244.0.7/32", "10.244.9.2/32", "fd00:10:244::7/128")
+    assert other.lent == ("10.244.1.5/32", "10.244.1.9/32")
 
 
 def test_only_the_passwords_of_its_own_sessions(tmp_path: Path) -> None:
@@ -261,3 +290,12 @@ def test_while_something_cannot_be_read_the_last_policy_stays_in_force_with_the_
         assert (await reader.read()).policy.advertisements == ()
 
     reading(tmp_path, story)
+
+
+def test_whether_other_nodes_peer_with_anybody(tmp_path: Path) -> None:
+    lonely = [r for r in dual_tor() if r.kind != "Node" or r.name == "node-1"]
+    assert view_of(tmp_path / "1", dual_tor(), "node-9").others_peer
+    assert view_of(tmp_path / "2", dual_tor()).others_peer
+    alone = view_of(tmp_path / "3", lonely)
+    assert alone.plan is not None
+    assert (bool(alone.plan.sessions), alone.others_peer) == (True, False)

@@ -78,9 +78,11 @@ def test_a_switch_accepts_only_its_racks_blocks_and_loopbacks() -> None:
         PrefixRule("10.0.11.1/32", 32, 32),
         PrefixRule("10.0.11.2/32", 32, 32),
         PrefixRule("10.244.0.0/16", 26, 26),
+        PrefixRule("10.244.0.0/16", 32, 32),
         PrefixRule("fd00:0:11::1/128", 128, 128),
         PrefixRule("fd00:0:11::2/128", 128, 128),
         PrefixRule("fd00:10:244::/48", 122, 122),
+        PrefixRule("fd00:10:244::/48", 128, 128),
     )
     assert tor.networks == ("10.0.1.1/32", "fd00:0:1::1/128")
     assert set(tor.announce) == {
@@ -98,6 +100,41 @@ def test_a_pool_for_one_rack_is_accepted_there_only() -> None:
     switches = plan(dual_tor().with_changes(pool)).switches
     rule = PrefixRule("10.245.0.0/16", 26, 26)
     assert [name for name, s in switches.items() if rule in s.accept] == ["tor-2a", "tor-2b"]
+
+
+STRICT = (
+    "apiVersion: projectcalico.org/v3\nkind: IPAMConfiguration\nmetadata: {name: NAME}\nspec: {strictAffinity: true}"
+)
+
+
+def test_single_addresses_of_pools_travel_unless_affinity_is_strict() -> None:
+    """To the switch, from it (whatever `downward` says), and on to the fabric."""
+    addresses = {PrefixRule("10.244.0.0/16", 32, 32), PrefixRule("fd00:10:244::/48", 128, 128)}
+    rack = dual_tor().get("Rack", "rack-1")
+    assert rack is not None
+    only_default = Resource(rack.kind, rack.name, rack.spec.model_copy(update={"downward": "default-only"}))
+    declared = dual_tor().with_changes([only_default])
+    for snapshot in (dual_tor(), declared, declared.with_changes(parse(STRICT.replace("NAME", "other")))):
+        compiled = plan(snapshot)
+        tor = compiled.switches["tor-1a"]
+        for rules in (tor.accept, tor.send, tor.announce, compiled.speakers["node-1"].imports):
+            assert addresses <= set(rules)
+    assert set(plan(declared).switches["tor-1a"].send) == addresses
+    strict = plan(declared.with_changes(parse(STRICT.replace("NAME", "default"))))
+    for switch in strict.switches.values():
+        assert not addresses & {*switch.accept, *switch.send, *switch.announce}
+    assert strict.switches["tor-1a"].send == ()
+    assert not addresses & set(strict.speakers["node-1"].imports)
+
+
+def test_pools_that_are_not_for_pods_or_not_exported_have_no_single_addresses() -> None:
+    for changed in ("disableBGPExport: true", "allowedUses: [Tunnel]"):
+        pool = parse(
+            "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: other}\n"
+            f"spec: {{cidr: 10.245.0.0/16, {changed}}}"
+        )
+        speaker = plan(dual_tor().with_changes(pool)).speakers["node-1"]
+        assert PrefixRule("10.245.0.0/16", 32, 32) not in speaker.imports
 
 
 @settings(deadline=None)

@@ -48,7 +48,7 @@ def test_order_of_the_plan_does_not_matter(case: str) -> None:
     shuffle = random.Random(7)
     shuffled: dict[str, Any] = {
         name: tuple(shuffle.sample(value, len(value)))
-        for name in ("sessions", "listen_ranges", "networks", "accept", "send", "announce")
+        for name in ("sessions", "listen_ranges", "networks", "aggregates", "accept", "send", "announce")
         if (value := getattr(plan, name))
     }
     assert frr_conf(replace(plan, **shuffled)) == frr_conf(plan)
@@ -131,6 +131,7 @@ BAD_VALUES: dict[str, SwitchPlan] = {
     "routerID": switch(router_id="fd00::1"),
     "asn": switch(asn=0),
     "networks[0]": switch(networks=("10.0.0.1/24",)),
+    "aggregates[0]": switch(aggregates=("10.0.0.1/24",)),
     "accept[0]": switch(accept=(PrefixRule("10.0.0.0/16", 27, 26),)),
     "send[0]": switch(send=(PrefixRule("10.0.0.0/16", 8, 15),)),
     "announce[0]": switch(announce=(PrefixRule("10.0.0.0/16", 16, 33),)),

@@ -10,7 +10,7 @@ from peering.manifests import parse_manifests
 from peering.resource import Resource
 from peering.resources.bgp_configuration import BGPConfigurationSpec
 from peering.resources.bgp_peer import BGPPeerSpec
-from peering.resources.ipam import Allocation, BlockAffinitySpec, IPAMBlockSpec
+from peering.resources.ipam import Allocation, BlockAffinitySpec, IPAMBlockSpec, IPAMHandleSpec
 from peering.resources.node import NodeSpec
 from peering.resources.pools import IPAMConfigurationSpec, IPPoolSpec, IPReservationSpec
 
@@ -61,7 +61,7 @@ unallocated: [1, 4]
         cidr="10.244.0.0/26",
         affinity="host:node-1",
         allocations=(
-            Allocation(ordinal=0, handle="vxlan-tunnel-addr-node-1"),
+            Allocation(ordinal=0, handle="vxlan-tunnel-addr-node-1", node="node-1"),
             Allocation(ordinal=2, handle=""),
             Allocation(ordinal=3, handle=""),
         ),
@@ -71,6 +71,29 @@ unallocated: [1, 4]
 def test_a_block_that_nobody_owns() -> None:
     block = read("IPAMBlock", "b", "allocations: [null]\nattributes: []\ncidr: 10.244.0.0/32\naffinity: null")
     assert block.spec == IPAMBlockSpec(cidr="10.244.0.0/32")
+
+
+def test_whose_an_address_is() -> None:
+    """What cannot be read of it is left out: no block fails over what is there for people."""
+    spec = """
+allocations: [0, 1]
+attributes:
+- handle_id: k8s-pod-network.1
+  secondary: {node: node-1, namespace: prod, pod: db-0, timestamp: 2026-01-01 00:00:00 +0000 UTC}
+- handle_id: k8s-pod-network.2
+  secondary: {node: 7, pod: "a\\nb"}
+cidr: 10.244.0.0/31
+"""
+    block = read("IPAMBlock", "b", spec).spec
+    assert isinstance(block, IPAMBlockSpec)
+    first = Allocation(ordinal=0, handle="k8s-pod-network.1", node="node-1", namespace="prod", pod="db-0")
+    assert block.allocations == (first, Allocation(ordinal=1, handle="k8s-pod-network.2"))
+
+
+def test_a_handle() -> None:
+    spec = "block: {10.244.0.0/26: 1, 'fd00::/122': 2}\ndeleted: false\nhandleID: k8s-pod-network.1"
+    found = read("IPAMHandle", "k8s-pod-network.1", spec)
+    assert found.spec == IPAMHandleSpec(handle="k8s-pod-network.1", blocks=("10.244.0.0/26", "fd00::/122"))
 
 
 @pytest.mark.parametrize(

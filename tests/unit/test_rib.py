@@ -127,6 +127,23 @@ def test_what_must_never_be_learned_is_refused(why: str, prefix: str, attributes
     assert rib.refused() == {pack_address(TOR_A): 1}
 
 
+def test_inside_own_blocks_only_the_addresses_that_others_borrowed_are_learned() -> None:
+    lent = ["10.244.0.5/32", "10.244.0.7/32", "fd00:244::5/128"]
+    blocks = ["10.244.0.0/26", "fd00:244::/122"]
+    accept = (PrefixRule("10.244.0.0/16", 16, 32), PrefixRule("fd00:244::/32", 32, 128))
+    rib = make_rib(ImportPolicy(own_asn=65101, accept=accept, own_blocks=blocks, lent=lent))
+    beside = ["10.244.0.0/26", "10.244.0.4/31", "10.244.0.6/32"]
+    announce(rib, TOR_A, ["10.244.0.5/32", *beside])
+    assert routes(rib) == {"10.244.0.5/32": [2]}
+    assert {rib.why_refused(one)[TOR_A] for one in beside} == {"own block"}
+    announce(rib, TOR_B, ["10.244.0.7/32", "10.244.9.7/32"], as_path=(65011, 65101))
+    assert routes(rib) == {"10.244.0.5/32": [2], "10.244.0.7/32": [3]}, "a node of the same rack may have borrowed it"
+    learned = ImportPolicy(own_asn=65101, accept=accept, own_blocks=blocks, lent=lent)
+    assert [learned.refuses(pack_prefix(f"fd00:244::{i}/128")) for i in (5, 6)] == ["", "own block"]
+    loopback = ImportPolicy(own_asn=65101, accept=accept, own_blocks=blocks, lent=lent, loopbacks=["10.244.0.5"])
+    assert loopback.refuses(pack_prefix("10.244.0.5/32")) == "own address"
+
+
 def test_allow_as_in_lets_the_own_as_in_once() -> None:
     rib = make_rib(None, session(TOR_A, allow_as_in=1))
     announce(rib, TOR_A, ["10.9.0.0/24"], as_path=(65011, 65101))

@@ -23,9 +23,21 @@ DOCS = Path(__file__).parents[2] / "docs"
 NAMES = sorted(folder.name for folder in SAMPLES.iterdir())
 #: Their nodes come from a topology.
 WITHOUT_NODES = {"dual-tor", "dual-tor-ibgp"}
-WITH_SWITCHES = ["as-per-cluster", "as-per-node", "bfd", "loopbacks", "shared-subnet", "unnumbered"]
+WITH_SWITCHES = [
+    "as-per-cluster",
+    "as-per-node",
+    "bfd",
+    "loopbacks",
+    "rack-aggregate",
+    "shared-subnet",
+    "unnumbered",
+]
 #: What lint warns of, and the sample's own words explain.
-EXPLAINED = {"bfd": {"ignored-field"}, "calico-reflectors": {"speaker-cannot"}, "unnumbered": {"speaker-cannot"}}
+EXPLAINED = {
+    "bfd": {"ignored-field"},
+    "calico-reflectors": {"speaker-cannot"},
+    "unnumbered": {"speaker-cannot"},
+}
 
 
 def compiled(name: str) -> Plan:

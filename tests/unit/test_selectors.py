@@ -65,3 +65,16 @@ def test_what_is_no_selector_is_refused(text: str) -> None:
 def test_any_text_is_a_selector_or_a_selector_error(text: str) -> None:
     with contextlib.suppress(SelectorError):
         assert parse_selector(text)({"a": "b"}) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("", set()),
+        ("all()", set()),
+        ("a == 'b' && !has(c/d) || (e in {'f', 'g'} && h not in {'i'})", {"a", "c/d", "e", "h"}),
+        ("has == 'all' && in starts with 'a'", {"has", "in"}),
+    ],
+)
+def test_labels_that_a_selector_asks_for(text: str, labels: set[str]) -> None:
+    assert parse_selector(text).labels == labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bgp_speaker.uplinks import Link, connected_interface
+from bgp_speaker.uplinks import Link, connected_interface, uplink_mtu
 from peering.prefixes import pack_address
 
 
@@ -45,6 +45,35 @@ LINKS = [
 )
 def test_connected_interface(gateway: str, ifindex: int | None) -> None:
     assert connected_interface(LINKS, pack_address(gateway)) == ifindex
+
+
+MTUS = {2: 9000, 3: 1500, 4: 8950, 5: 1400, 6: 1300, 7: 1280, 8: 1200}
+SIZED = [Link(one.name, one.ifindex, one.up, MTUS[one.ifindex], one.addresses) for one in LINKS]
+
+
+@pytest.mark.parametrize(
+    ("uplinks", "local", "peers", "mtu"),
+    [
+        ((), (), (), 0),
+        (("10.0.0.1",), (), (), 9000),
+        (("10.0.0.1", "10.0.0.3"), (), (), 1500),
+        (("10.7.0.1",), (), (), 1200),
+        ((), ("10.0.0.1",), (), 9000),
+        ((), ("fd00::1",), (), 9000),
+        ((), ("10.7.0.1",), (), 0),
+        ((), ("10.0.0.5",), (), 8950),
+        ((), (), ("10.0.0.0", "10.0.0.4"), 8950),
+        ((), (), ("fd00::",), 9000),
+        ((), (), ("10.7.0.1", "192.0.2.1"), 0),
+        ((), ("10.7.0.1",), ("10.0.0.0",), 9000),
+    ],
+    ids=str,
+)
+def test_the_mtu_is_the_smallest_of_the_links_to_the_fabric(
+    uplinks: tuple[str, ...], local: tuple[str, ...], peers: tuple[str, ...], mtu: int
+) -> None:
+    declared, sources = ({pack_address(a) for a in some} for some in (uplinks, local))
+    assert uplink_mtu(SIZED, declared, sources, [pack_address(a) for a in peers]) == mtu
 
 
 def test_no_links() -> None:

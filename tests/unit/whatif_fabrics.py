@@ -78,6 +78,7 @@ class _Maker:
             "backwards": self.sometimes(),
             "blackhole": self.sometimes(6),
             "reflects": self.sometimes(8),
+            "pair": self.sometimes(3),
         }
 
     def nearly(self, pattern: Document) -> Document:
@@ -113,6 +114,16 @@ class _Maker:
         peers = [
             {"name": f"spine-{s}", "address": f"10.250.{s}.{2 * index}", "asNumber": self._spine_as} for s in spines
         ]
+        if pattern["pair"] and pattern["switches"] == 2:
+            asn_beside = (
+                asn if pattern["design"] == "ibgp-tor-reflects" or pattern["one_as"] else 65100 + 10 * number + 1 - side
+            )
+            beside = {
+                "name": f"tor-{number}{'ba'[side]}",
+                "address": f"10.251.{number}.{1 - side}",
+                "asNumber": asn_beside,
+            }
+            peers.append(beside)
         subnet = f"10.1{number}.{0 if pattern['shared'] else side}.0/24"
         spec = {
             "asNumber": asn,
@@ -233,7 +244,13 @@ class _Maker:
         ]
         for number, spec in enumerate(pools[: self.draw(st.integers(0, 2))]):
             extra = {"disableBGPExport": True} if self.sometimes(5) else {}
-            self.documents.append(document("IPPool", f"pool-{number}", spec | extra))
+            whole = {"aggregate": self.pick("rack", "pool")} if self.sometimes(3) else {}
+            self.documents.append(document("IPPool", f"pool-{number}", spec | extra | whole))
+        for rack in [one["metadata"]["name"] for one in self.documents if one["kind"] == "Rack"]:
+            if self.sometimes(3):
+                spec = {"cidr": f"10.246.{rack[1:]}.0/24", "blockSize": 28, "nodeSelector": f"rack == '{rack}'"}
+                whole = {"aggregate": self.pick("rack", "rack", "pool", "block")}
+                self.documents.append(document("IPPool", f"pool-{rack}", spec | whole))
         configuration: Document = {"nodeToNodeMeshEnabled": self.pick(True, False, False)}
         if self.sometimes(6):
             advertisement = {"cidr": "10.244.0.0/16", "communities": ["65535:0"]}

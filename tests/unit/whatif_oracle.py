@@ -44,6 +44,7 @@ class Ad:
     tags: tuple[tuple[int, ...], ...] = ()
     originator: str = ""
     clusters: tuple[str, ...] = ()
+    origin: int = 0
 
 
 @dataclass(eq=False)
@@ -95,6 +96,8 @@ class Oracle:
         self.router_id: dict[str, str] = {}
         self.cluster: dict[str, str] = {}
         self.own: dict[str, list[str]] = defaultdict(list)
+        #: Pools that a router announces whole.
+        self.whole: dict[str, list[str]] = defaultdict(list)
         self.addresses: dict[str, set[str]] = defaultdict(set)
         self.halves: list[Half] = []
         self.ways: dict[tuple[str, str], str] = {}
@@ -112,7 +115,8 @@ class Oracle:
         }
         self.flat = {name for name in self.kind if not any(h.me == name and h.link for h in self.halves if h.peer)}
         self.alive = [h for h in self.halves if h.peer and self._is_up(h)]
-        self.rib: dict[str, dict[str, Any]] = {p: {} for prefixes in self.own.values() for p in prefixes}
+        everything = [*self.own.values(), *self.whole.values()]
+        self.rib: dict[str, dict[str, Any]] = {p: {} for prefixes in everything for p in prefixes}
         for _ in range(200):
             after = {prefix: self._round(prefix, known) for prefix, known in self.rib.items()}
             if after == self.rib:
@@ -154,9 +158,12 @@ class Oracle:
                 self.own[f"node/{node}"].append(str(block))
                 self.exported[str(block)] = not pool.disable_bgp_export
         for name, plan in self.graph.speakers.items():
+            blocks = self.own[f"node/{name}"]
+            self.whole[f"node/{name}"] = [pool for pool in plan.aggregates if any(within(b, pool) for b in blocks)]
             self.own[f"node/{name}"] += [host(a) for a in plan.loopbacks]
         for name, switch in self.graph.switches.items():
             self.own[f"switch/{name}"] += list(switch.networks)
+            self.whole[f"switch/{name}"] = list(switch.aggregates)
 
     def _links(self) -> None:
         switches = self.graph.snapshot.specs("Switch", SwitchSpec)
@@ -284,7 +291,7 @@ class Oracle:
         assert b.peer
         kinds = {self.kind[a.me], self.kind[b.me]}
         pair = frozenset({a.me, b.me})
-        if kinds == {"switch", "external"}:
+        if kinds in ({"switch", "external"}, {"switch"}):
             self._neighbours(a.me, a.my_address, b.me, b.my_address)
             return pair
         if self.kind[a.me] != "node" or self.kind[b.me] == "node":
@@ -334,6 +341,8 @@ class Oracle:
                 for ad in self._say(half, prefix, known[half.me]):
                     self._hear(half, prefix, ad, heard)
         after: dict[str, Any] = {r: "own" for r, own in self.own.items() if prefix in own and r not in self.down}
+        makers = [r for r, whole in self.whole.items() if prefix in whole and r not in self.down]
+        after |= {r: "own" for r in makers if self.kind[r] == "node" or self._knows_inside(r, prefix)}
         for router, found in heard.items():
             usable = [f for f in found if self.kind[router] != "switch" or self._resolve(router, f[1].next_hop, prefix)]
             choice = choose([f[0] for f in usable])
@@ -342,6 +351,10 @@ class Oracle:
                 best, many = by_id[id(choice.best)], [by_id[id(p)] for p in choice.multipath]
                 after[router] = (best, many, usable)
         return after
+
+    def _knows_inside(self, me: str, pool: str) -> bool:
+        blocks = {block for own in self.own.values() for block in own if block != pool and within(block, pool)}
+        return any(me in self.rib[block] for block in blocks)
 
     def _say(self, half: Half, prefix: str, known: Any) -> list[Ad]:
         assert half.peer
@@ -377,7 +390,10 @@ class Oracle:
             return None
         ad: Ad | None = Ad(me, ())
         if self.kind[half.me] == "node":
-            if self.kind[half.peer.me] in ("node", "reflector") and prefix == host(me):
+            whole, among_ours = self.whole[half.me], self.kind[half.peer.me] in ("node", "reflector")
+            if among_ours and (prefix == host(me) or prefix in whole):
+                return None
+            if not among_ours and prefix not in whole and any(within(prefix, pool) for pool in whole):
                 return None
             announced = Ad(me, (), tags=self._tags(half.me, prefix))
             ad = self._filtered(half, "export", prefix, announced, self.exported.get(prefix, True), True)
@@ -445,12 +461,13 @@ class Oracle:
         if self.kind[half.peer.me] in ("node", "reflector"):
             if plan.downward == "all" or prefix in DEFAULTS:
                 return True
-            return plan.downward == "pools" and listed(plan.send, prefix)
+            return listed(plan.send, prefix)
         below = [s for s in plan.sessions if s.type == "ebgp"]
         nodes = {s.peer_asn for s in below if s.peer.startswith("node/")}
         reflectors = {s.peer_asn for s in below if s.peer.startswith("reflector/")}
         from_rack = not path or any(set(path) == {a} for a in nodes) or path[0] in reflectors
-        return listed(plan.announce, prefix) and from_rack
+        rules = plan.accept if self.kind[half.peer.me] == "switch" else plan.announce
+        return listed(rules, prefix) and from_rack
 
     def _filtered(self, half: Half, way: Any, prefix: str, ad: Ad, otherwise: bool, own: bool) -> Ad | None:
         names = half.session.import_filters if way == "import" else half.session.export_filters
@@ -492,6 +509,7 @@ class Oracle:
             as_path=kept.path,
             as_path_length=len(kept.path),
             local_preference=100 if kept.pref is None else kept.pref,
+            origin=kept.origin,
             med=kept.med or 0,
             router_id=int(ipaddress.IPv4Address(kept.originator or self.router_id[sender.me])),
             cluster_list_length=len(kept.clusters),
@@ -525,6 +543,10 @@ class Oracle:
             if (65535, 666) in tags or not listed(plan.accept, prefix) or not allowed:
                 return None
             tags = tuple(t for t in tags if t in KEPT_BY_SWITCHES)
+        elif self.kind[sender.me] == "switch":
+            if not listed(plan.accept, prefix):
+                return None
+            ad = replace(ad, origin=2)
         elif prefix in plan.networks:
             return None
         return replace(ad, tags=tags, pref=0 if (65535, 0) in tags else ad.pref)
@@ -621,7 +643,8 @@ class Oracle:
         return self._known_hops[me, prefix]
 
     def from_outside(self, prefix: str) -> tuple[str, int]:
-        doors = [r for r in self.rib[prefix] if self.kind[r] == "external"]
+        wider = [pool for whole in self.whole.values() for pool in whole if within(prefix, pool)]
+        doors = {r for p in (prefix, *wider) for r in self.rib[p] if self.kind[r] == "external"}
         found = {self.way(r, prefix)[0] for r in doors} or {"no"}
         return found.pop() if len(found) == 1 else "partly", len(doors)
 

@@ -13,8 +13,8 @@ import pytest
 from bench.fabric_sample import fabric
 from bgp_speaker.announcements import desired_announcements
 from bgp_speaker.node_policy import node_policy
-from ipam.block_order import affinity_name, blocks_for
-from ipam.claims import ensure_blocks
+from ipam.block_order import affinity_name, blocks_for, borrower_name
+from ipam.new_blocks import ensure_blocks
 from peering.compile import plan
 from peering.prefixes import Prefix, format_prefix, host_prefix, pack_prefix
 from peering.resource import Resource, parse_resource
@@ -49,6 +49,12 @@ WITHOUT_NODES = {"dual-tor", "dual-tor-ibgp"}
 def affinity(node: str, cidr: str, **fields: Any) -> Resource:
     spec = BlockAffinitySpec.model_validate({"node": node, "cidr": cidr, "state": "confirmed", **fields})
     return Resource("BlockAffinity", affinity_name(node, cidr), spec)
+
+
+def borrower(node: str, cidr: str, *addresses: str) -> Resource:
+    listed = [{"address": address} for address in addresses]
+    spec = BlockAffinitySpec.model_validate({"node": node, "cidr": cidr, "type": "borrower", "addresses": listed})
+    return Resource("BlockAffinity", borrower_name(node, cidr), spec)
 
 
 def owners(*resources: Resource, ranges: Iterable[str] = ()) -> dict[str, set[str]]:
@@ -103,8 +109,8 @@ def foreign(found: Owners, owner: str, prefixes: Iterable[str]) -> int:
     return sum(len(judge.foreign(owner, family, on_the_wire(some))) for family, some in families.items())
 
 
-def judged(snapshot: Snapshot) -> None:
-    """Every node may announce all of its own, and not one prefix of another."""
+def judged(snapshot: Snapshot) -> int:
+    """Every node may announce all of its own, and not one prefix of another. How many nodes these are."""
     found, everybody = owners_of(snapshot), announced(snapshot)
     for name, prefixes in everybody.items():
         assert len(prefixes) >= 2, f"{name}: a block and a loopback at least"
@@ -112,12 +118,13 @@ def judged(snapshot: Snapshot) -> None:
         for other in everybody:
             if other != name:
                 assert foreign(found, f"node/{other}", prefixes) == len(prefixes), (name, other)
+    return len(everybody)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_enforcing_ownership_breaks_no_sample(name: str, tmp_path: Path) -> None:
     declared = [*sample(name), *(nodes() if name in WITHOUT_NODES else ())]
-    judged(asyncio.run(claimed(tmp_path, declared)))
+    assert judged(asyncio.run(claimed(tmp_path, declared))) > 1
 
 
 def test_enforcing_ownership_breaks_no_large_fabric() -> None:
@@ -129,7 +136,7 @@ def test_enforcing_ownership_breaks_no_large_fabric() -> None:
             block = next(one for one in blocks_for(node, pool) if one not in taken)
             taken.add(block)
             resources.append(affinity(node, block))
-    judged(Snapshot(resources))
+    assert judged(Snapshot(resources)) == 60
 
 
 def test_loopbacks_and_link_addresses_are_the_nodes() -> None:
@@ -177,6 +184,26 @@ def test_service_addresses_are_everybodys() -> None:
 def test_blocks_of_calicos_load_balancer_are_everybodys() -> None:
     virtual = affinity("load-balancer", "203.0.113.0/26", type="virtual")
     assert (owners(virtual), shared(virtual)) == ({}, {"203.0.113.0/26"})
+
+
+def test_a_borrowed_address_is_the_borrowers_and_the_block_stays_its_owners() -> None:
+    resources = [
+        host("a", 1),
+        affinity("a", "10.0.0.0/26"),
+        borrower("b", "10.0.0.0/26", "10.0.0.9"),
+        borrower("gone", "fd00::/122", "fd00::1"),
+        borrower("c", "10.0.0.64/26"),
+    ]
+    assert {prefix: names for prefix, names in owners(*resources).items() if prefix != "192.0.2.1/32"} == {
+        "10.0.0.0/26": {"node/a"},
+        "10.0.0.9/32": {"node/b"},
+        "fd00::1/128": {"node/gone"},
+    }
+    found = owners_of(Snapshot(resources))
+    told = ["10.0.0.0/26", "10.0.0.8/32", "10.0.0.9/32"]
+    assert [foreign(found, "node/a", [one]) for one in told] == [0, 0, 1]
+    assert [foreign(found, "node/b", [one]) for one in told] == [1, 1, 0]
+    assert [foreign(found, "node/c", [one]) for one in told] == [1, 1, 1]
 
 
 def test_calicos_own_affinities_count() -> None:
