@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LAB ?= dual-tor
 STAMP := $(VENV)/.installed
+JUDGES := $(VENV)/.judges
 
 .PHONY: lab lab-down test check bench setup unit crds
 
@@ -20,6 +21,11 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -e .
 	@touch $@
 
+$(JUDGES): $(STAMP) requirements-judges.lock
+	@echo "== python: what judges the switches' configurations"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements-judges.lock
+	@touch $@
+
 lab: setup
 	@echo "== lab: $(LAB) in network namespaces"
 	@$(SUDO) $(BIN)/underlay lab up $(LAB)
@@ -28,22 +34,22 @@ lab: setup
 lab-down: setup
 	@$(SUDO) $(BIN)/underlay lab down $(LAB)
 
-check: $(STAMP)
+check: $(STAMP) $(JUDGES)
 	@echo "== ruff, mypy, import rules"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-unit: $(STAMP)
-	@$(SUDO) $(BIN)/pytest -p no:cacheprovider -n 2 tests/unit
+unit: $(STAMP) $(JUDGES)
+	@$(SUDO) $(BIN)/pytest -p no:cacheprovider -n 2 tests/unit tests/switches
 
 crds: $(STAMP)
 	@$(BIN)/python -m peering.crds config/crd
 
 test: setup check
-	@echo "== tests: units, then real daemons in network namespaces"
-	@$(SUDO) $(BIN)/pytest -p no:cacheprovider -n 2 tests/unit
+	@echo "== tests: units and switches, then real daemons in network namespaces"
+	@$(SUDO) $(BIN)/pytest -p no:cacheprovider -n 2 tests/unit tests/switches
 	@$(SUDO) $(BIN)/pytest -p no:cacheprovider tests/interop tests/lab
 
 bench: setup
