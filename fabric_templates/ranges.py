@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
 from peering.session import ListenRange, Session, SwitchPlan
 
 
@@ -40,3 +43,20 @@ def session_of(plan: SwitchPlan, listen: ListenRange) -> Session:
 def asking(plan: SwitchPlan) -> tuple[Session, ...]:
     """Whatever asks for options: the sessions, then the ranges."""
     return (*plan.sessions, *(session_of(plan, listen) for listen in plan.listen_ranges))
+
+
+def named(plan: SwitchPlan) -> SwitchPlan:
+    """The plan with those sessions only that need lines of their own: a node that dials in from a range needs none."""
+    if not plan.listen_ranges:
+        return plan
+    kept = (s for s in plan.sessions if not any(_admits(listen, s) for listen in plan.listen_ranges))
+    return replace(plan, sessions=tuple(kept))
+
+
+def _admits(listen: ListenRange, session: Session) -> bool:
+    if not (session.source.startswith("Rack/") and session.peer.startswith("node/")):
+        return False
+    try:
+        return ip_address(session.peer_address) in ip_network(listen.cidr)
+    except ValueError:
+        return False  # unnumbered, or refused by values.check

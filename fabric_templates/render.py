@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from fabric_templates import devices, features, values
 from fabric_templates.devices import Device, DeviceFile
 from fabric_templates.documents import document, quoted
-from fabric_templates.ranges import asking
+from fabric_templates.ranges import asking, named
 from fabric_templates.shapes import View
 from fabric_templates.view import view
 from peering.problems import Problem, errors, ordered
@@ -42,7 +42,7 @@ def check(name: str, plan: SwitchPlan, *, passwords: Passwords | None = None) ->
     if isinstance(device, Problem):
         return (device,)
     bad_values = values.check(where, name, plan, device, passwords)
-    return ordered([*bad_values, *features.check(where, plan, device)])
+    return ordered([*bad_values, *features.check(where, named(plan), device)])
 
 
 def render(name: str, plan: SwitchPlan, *, passwords: Passwords | None = None) -> dict[str, str]:
@@ -54,7 +54,7 @@ def render(name: str, plan: SwitchPlan, *, passwords: Passwords | None = None) -
     if refused:
         raise RenderRefused(refused)
     device = _device(plan)
-    shown = view(name, plan, device, passwords)
+    shown = view(name, named(plan), device, passwords)
     return {f.name: _printed(f"Switch/{name}", f, shown) for f in device.files}
 
 

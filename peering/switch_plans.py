@@ -9,6 +9,7 @@ from peering import addressing
 from peering.facts import NO_ROUTER_ID, NodeFacts
 from peering.offers import Offer, Rank
 from peering.problems import Problem
+from peering.rack_ranges import listen_ranges
 from peering.rack_sessions import RackView
 from peering.resource import Resource
 from peering.resources.fabric import SwitchSpec
@@ -92,6 +93,7 @@ def switch_plan(
         router_id=_router_id(spec),
         rack=rack.name if rack else None,
         sessions=sessions,
+        listen_ranges=listen_ranges(rack, spec, sessions),
         networks=networks,
         aggregates=aggregates,
         accept=accept,

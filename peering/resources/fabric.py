@@ -20,17 +20,21 @@ from peering.resources.fields import (
     Community,
     Flag,
     HoldTime,
+    HostAddress,
     InterfaceAddress,
     IpAddress,
     KeepaliveTime,
+    ListenLimit,
     Many,
     MaybeOneLine,
     Mistake,
     OneLine,
     Password,
+    Port,
     PrefixLimit,
     RestartTime,
     RouterId,
+    SecretName,
     Selector,
     Spec,
     StaleTime,
@@ -80,6 +84,21 @@ class SwitchSetting(Spec):
     """Its value."""
 
 
+class Management(Spec):
+    """How `underlay diff`, `push` and `verify` log in to the switch. The plan knows nothing of it."""
+
+    EXAMPLE = "{address: 192.0.2.11, driver: napalm, secretRef: {name: switch-login}}"
+
+    address: HostAddress
+    """Address or DNS name of its management interface."""
+    port: Port | None = None
+    """The driver's own without it."""
+    driver: Literal["napalm", "netmiko", "scrapli"] | None = None
+    """The library that speaks to it."""
+    secret_ref: SecretName | None = None
+    """Secret with the keys username and password."""
+
+
 class SwitchSpec(Spec):
     """A ToR switch: what it is, and the subnets its links to nodes come from."""
 
@@ -99,6 +118,8 @@ class SwitchSpec(Spec):
     """Its own addresses in subnets that many nodes share; on point-to-point links its end follows."""
     fabric_peers: Many[FabricPeer] = ()
     """Neighbours upwards."""
+    management: Management | None = None
+    """How one logs in to it."""
 
     def mistakes(self) -> Iterator[Mistake]:
         yield from fabric_peer_mistakes(self.fabric_peers)
@@ -128,6 +149,10 @@ class RackSpec(Spec):
     """Who has which AS."""
     peer_addresses: Literal["links", "loopbacks", "unnumbered"] = "links"
     """The two ends speak over the addresses of their link, over their loopbacks, or over link-local ones."""
+    neighbors: Literal["named", "listen"] = "named"
+    """The switches name each node, or take whoever of the right AS dials in from their linkSubnets."""
+    listen_limit: ListenLimit = 64
+    """With `listen`, how many may dial in from one subnet."""
     loop_check: Literal["as-override", "allow-as-in"] = "as-override"
     """Of `ebgp-as-per-cluster`: who lets a path with the cluster's AS pass."""
     node_as_number: AsNumber | None = Field(default=None, alias="nodeASNumber")
@@ -157,6 +182,9 @@ class RackSpec(Spec):
 
     def mistakes(self) -> Iterator[Mistake]:
         yield from keepalive_mistakes(self.hold_time, self.keepalive_time)
+        if self.neighbors == "listen" and self.peer_addresses != "links":
+            message = f"listen takes nodes by their link's subnet, and peerAddresses is {self.peer_addresses}"
+            yield ("neighbors",), message
         for index, community in enumerate(self.keep_communities):
             if community in WELL_KNOWN_COMMUNITIES:
                 message = f"{community} is well-known: switches keep or refuse those by themselves"

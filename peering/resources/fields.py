@@ -29,6 +29,7 @@ from peering.resources.spec import Spec as Spec
 from peering.selectors import parse_selector
 
 _DURATION = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
+_HOST = re.compile(r"^[0-9A-Za-z:][0-9A-Za-z.:_-]*$", re.ASCII)
 _SHORT_DURATION = re.compile(r"(\d{1,6})(ms|s)", re.ASCII)
 _RESERVED_ASNS = {0: "RFC 7607", 23456: "AS_TRANS, RFC 6793", 65535: "RFC 7300", 4294967295: "RFC 7300"}
 _LONGEST_SHOWN = 60
@@ -79,6 +80,14 @@ def _as_number(value: Any) -> int:
     if value in _RESERVED_ASNS:
         raise ValueError(f"AS number {value} is reserved ({_RESERVED_ASNS[value]})")
     return value
+
+
+def _host(value: Any) -> str:
+    """It stands in command lines of ssh: nothing that begins like an option."""
+    text = _text(value, "an address or a DNS name")
+    if len(text) > 253 or not _HOST.fullmatch(text):
+        raise ValueError(f"{shown(text)} is no address and no DNS name")
+    return text
 
 
 def _cidr(value: Any) -> str:
@@ -318,7 +327,9 @@ Community = Annotated[
     _schema("string", maxLength=32, pattern="^[0-9]+:[0-9]+(:[0-9]+)?$|^[a-z]+(-[a-z]+)*$"),
 ]
 Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
+HostAddress = Annotated[str, BeforeValidator(_host), _schema("string", maxLength=253, pattern=_HOST.pattern)]
 PrefixLimit = Annotated[int, Strict(), Field(ge=1, le=4294967295)]
+ListenLimit = Annotated[int, Strict(), Field(ge=1, le=5000)]
 MaybeOneLine = Annotated[OneLine | None, BeforeValidator(unless_empty)]
 MaybeSelector = Annotated[
     Selector | None, BeforeValidator(unless_empty), _schema("string", minLength=1, maxLength=4096)
@@ -353,6 +364,13 @@ class Password(Spec):
 
     secret_key_ref: SecretKey
     """Where the password is."""
+
+
+class SecretName(Spec):
+    """A Secret as a whole."""
+
+    name: OneLine
+    """Name of the Secret."""
 
 
 def keepalive_mistakes(hold_time: int, keepalive_time: int | None) -> Iterator[Mistake]:
