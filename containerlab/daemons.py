@@ -1,4 +1,4 @@
-"""How FRR and BIRD run in a node of the lab: which processes, with which arguments, from which files.
+"""How FRR, BIRD, GoBGP and OpenBGPD run in a node of the lab: which processes, which arguments, from which files.
 
 A node has a directory; a file that its container would see at `/etc/frr/frr.conf` lies in it at
 `etc/frr/frr.conf`, and sockets and pid files in `run/`. Pure tables: paths in, argument lists out.
@@ -16,11 +16,20 @@ that the difference does not touch stay up. It needs the host name that vtysh an
 that of the file, else it "removes" it at each run: hence `vtysh.conf` and `start.conf`.
 
 BIRD. One process, one file, `birdc configure` compares and restarts only the protocols that changed.
+
+GoBGP. One process, one file; SIGHUP reads it again. Its file has no place for the networks that it originates: they
+are said after each start, as comments in the head of a rendered file have them. It gives routes to zebra, which does
+not run here: sessions and routes are real, the kernel's table is not filled.
+
+OpenBGPD. One process that makes others; the control socket's place is said in its file, so it reads one of the runner
+that says that and includes the node's. It locks itself in an empty folder which a package's service makes, and for
+Linux it has no kernel table to fill.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePath
@@ -30,15 +39,27 @@ FRR_BINARIES = PurePath("/usr/lib/frr")
 FRR_RELOAD = FRR_BINARIES / "frr-reload.py"
 
 FRR_CONFIG, FRR_DAEMONS, BIRD_CONFIG = "etc/frr/frr.conf", "etc/frr/daemons", "etc/bird/bird.conf"
-FRR_RUN, BIRD_RUN = "run/frr", "run/bird"
+GOBGP_CONFIG, OPENBGPD_CONFIG, _OPENBGPD_FIRST = "etc/gobgp/gobgpd.yml", "etc/bgpd/bgpd.conf", "etc/bgpd/runner.conf"
+FRR_RUN, BIRD_RUN, GOBGP_RUN, OPENBGPD_RUN = "run/frr", "run/bird", "run/gobgp", "run/bgpd"
+OPENBGPD_CHROOT = PurePath("/run/openbgpd")
 
-OWNERS: Mapping[str, str] = {"etc/frr": "frr", "run/frr": "frr", "etc/bird": "bird", "run/bird": "bird"}
+OWNERS: Mapping[str, str] = {
+    "etc/frr": "frr",
+    "run/frr": "frr",
+    "etc/bird": "bird",
+    "run/bird": "bird",
+    "etc/gobgp": "root",
+    "run/gobgp": "root",
+    "etc/bgpd": "root",
+    "run/bgpd": "root",
+}
 """Folder of a node's directory -> user (and group) that owns what lies in it; all else is root's."""
 
 _FRR_ORDER = ("mgmtd", "zebra", "staticd", "bfdd", "bgpd")
 _ZEBRA_SOCKET = "zserv.api"
 _STATIC = re.compile(r"^\s*(ip|ipv6) (m?route|nht) ", re.MULTILINE)
 _BFD = re.compile(r"^bfd$", re.MULTILINE)
+_GOBGP_NETWORK = re.compile(r"^# Say after each start: gobgp (.+)$", re.MULTILINE)
 _YES = re.compile(r"^\s*([a-z0-9]+)\s*=\s*\"?yes\"?\s*(#.*)?$", re.MULTILINE)
 
 
@@ -164,19 +185,82 @@ def bird_reload(node_dir: PurePath) -> tuple[str, ...]:
     return (*birdc(node_dir), "configure")
 
 
-CHECKS: Mapping[str, Callable[[PurePath], tuple[str, ...]]] = {FRR_CONFIG: frr_check, BIRD_CONFIG: bird_check}
+def gobgp(node_dir: PurePath, config: str) -> tuple[Daemon, ...]:
+    """GoBGP on a node whose directory holds `etc/gobgp/gobgpd.yml` with the text `config`."""
+    socket = str(node_dir / GOBGP_RUN / "api.sock")
+    argv = ("gobgpd", "-t", "yaml", "-f", str(node_dir / GOBGP_CONFIG), "--api-hosts", f"unix://{socket}")
+    said = [[*gobgp_client(node_dir), *shlex.split(line)] for line in _GOBGP_NETWORK.findall(config)]
+    post = ("sh", "-c", " && ".join(shlex.join(words) for words in said)) if said else ()
+    return (Daemon(name="gobgpd", argv=(*argv, "--pprof-disable"), ready=(socket,), post_start=post),)
+
+
+def gobgp_client(node_dir: PurePath) -> tuple[str, ...]:
+    """The beginning of every gobgp command for a node: `[*gobgp_client(dir), "neighbor"]`."""
+    return ("gobgp", "--target", f"unix://{node_dir / GOBGP_RUN / 'api.sock'}")
+
+
+def openbgpd(node_dir: PurePath) -> tuple[Daemon, ...]:
+    """OpenBGPD on a node whose directory holds `etc/bgpd/bgpd.conf`."""
+    socket = str(node_dir / OPENBGPD_RUN / "bgpd.sock")
+    start = (
+        f"mkdir -p -m 755 {OPENBGPD_CHROOT} && exec /usr/sbin/bgpd -d -f {shlex.quote(str(node_dir / _OPENBGPD_FIRST))}"
+    )
+    return (Daemon(name="openbgpd", argv=("sh", "-c", start), ready=(socket,)),)
+
+
+def bgpctl(node_dir: PurePath) -> tuple[str, ...]:
+    """The beginning of every bgpctl command for a node: `[*bgpctl(dir), "show"]`."""
+    return ("bgpctl", "-s", str(node_dir / OPENBGPD_RUN / "bgpd.sock"))
+
+
+def clients(node_dir: PurePath) -> dict[str, tuple[str, ...]]:
+    """By what one types: the command that talks to that daemon of the node and of no other."""
+    return {
+        "vtysh": vtysh(node_dir),
+        "birdc": birdc(node_dir),
+        "gobgp": gobgp_client(node_dir),
+        "bgpctl": bgpctl(node_dir),
+    }
+
+
+def _hangup(node_dir: PurePath) -> tuple[str, ...]:
+    """Its pid file is that of the node's init."""
+    return ("sh", "-c", f"kill -HUP $(cat {shlex.quote(str(node_dir / 'init/gobgpd.pid'))})")
+
+
+RELOADS: Mapping[str, Callable[[PurePath], tuple[str, ...]]] = {
+    FRR_CONFIG: frr_reload,
+    BIRD_CONFIG: bird_reload,
+    GOBGP_CONFIG: _hangup,
+    OPENBGPD_CONFIG: lambda node_dir: (*bgpctl(node_dir), "reload"),
+}
+"""Path in a node's directory -> the command that makes the running configuration that of the file."""
+
+
+CHECKS: Mapping[str, Callable[[PurePath], tuple[str, ...]]] = {
+    FRR_CONFIG: frr_check,
+    BIRD_CONFIG: bird_check,
+    GOBGP_CONFIG: lambda file: ("gobgpd", "-d", "-t", "yaml", "-f", str(file)),
+    OPENBGPD_CONFIG: lambda file: ("/usr/sbin/bgpd", "-n", "-f", str(file)),
+}
 """Path in a node's directory -> the command that parses that file; exit 0 if its daemon would take all of it."""
 
 
-def extra_files(node: str, paths: Collection[str]) -> dict[str, str]:
+def extra_files(node: str, paths: Collection[str], node_dir: PurePath) -> dict[str, str]:
     """What has to lie beside a node's own files for its daemons to start, by path."""
-    return frr_files(node) if FRR_CONFIG in paths else {}
+    files = frr_files(node) if FRR_CONFIG in paths else {}
+    if OPENBGPD_CONFIG in paths:
+        socket, own = node_dir / OPENBGPD_RUN / "bgpd.sock", node_dir / OPENBGPD_CONFIG
+        files[_OPENBGPD_FIRST] = f'socket "{socket}"\ninclude "{own}"\n'
+    return files
 
 
 def from_files(node_dir: PurePath, files: Mapping[str, str], has_mgmtd: bool = False) -> tuple[Daemon, ...]:
-    """The daemons that a node's files ask for: FRR for `etc/frr/frr.conf`, BIRD for `etc/bird/bird.conf`."""
+    """The daemons that a node's files ask for: FRR for `etc/frr/frr.conf`, BIRD for `etc/bird/bird.conf`, and so on."""
     found: tuple[Daemon, ...] = ()
     if FRR_CONFIG in files:
         enabled = frr_enabled(files[FRR_DAEMONS]) if FRR_DAEMONS in files else ("bgpd",)
         found += frr(node_dir, files[FRR_CONFIG], enabled, has_mgmtd)
-    return found + (bird(node_dir) if BIRD_CONFIG in files else ())
+    found += bird(node_dir) if BIRD_CONFIG in files else ()
+    found += gobgp(node_dir, files[GOBGP_CONFIG]) if GOBGP_CONFIG in files else ()
+    return found + (openbgpd(node_dir) if OPENBGPD_CONFIG in files else ())

@@ -207,7 +207,7 @@ class Lab:
         for name, node in self.topology.nodes.items():
             bound, unreadable = node_files.read_binds(node, self.base_dir)
             given = {**bound, **self.files.get(name, {})}
-            files[name] = {**catalog.extra_files(name, given), **given}
+            files[name] = {**catalog.extra_files(name, given, self.node_dir(name)), **given}
             problems += [*unreadable, *node_files.check(name, self.node_dir(name), files[name])]
         if errors(problems):
             raise LabFailed(problems)

@@ -27,7 +27,8 @@ _NODE_NO_EFFECT = (
     "enforce-startup-config", "suppress-startup-config", "auto-remove", "ports", "env-files", "user", "entrypoint",
     "cmd", "publish", "runtime", "mgmt-ipv4", "mgmt-ipv6", "network-mode", "cpu", "cpu-set", "memory", "extras",
     "config", "stages", "dns", "certificate", "healthcheck", "aliases", "devices", "cap-add", "shm-size",
-    "components", "credentials",
+    "components", "credentials", "volumes", "hostname", "link-apply-mode", "privileged", "cgroupns-mode", "cgroup-parent",
+    "pid-mode", "tmpfs", "security-opts",
 )  # fmt: skip
 _ROOT_KEYS, _ROOT_NO_EFFECT = ("name", "prefix", "topology"), ("mgmt", "settings", "debug")
 _TOPOLOGY_KEYS = ("defaults", "kinds", "groups", "nodes", "links")
@@ -73,14 +74,17 @@ class _Report:
         self.add("error", code, path, message, hint)
 
 
-def load_topology(text: str, file: str) -> tuple[Topology | None, tuple[Problem, ...]]:
-    """The lab of one file and all problems found; the lab is None if any of them is an error."""
+def load_topology(text: str, file: str, *, any_kind: bool = False) -> tuple[Topology | None, tuple[Problem, ...]]:
+    """The lab of one file and all problems found; the lab is None if any of them is an error.
+
+    `any_kind`: nodes may be of kinds that do not run in a namespace, for those who do not run the lab there.
+    """
     report = _Report(file)
     raw = _parse(text, report)
     if raw is not None:
         definition = _definition(raw, report)
         if definition is not None:
-            _check_meaning(definition, report)
+            _check_meaning(definition, report, any_kind)
         if definition is not None and not errors(report.problems):
             return build(raw["name"], raw.get("prefix", "clab"), definition), ordered(report.problems)
     return None, ordered(report.problems)
@@ -197,15 +201,16 @@ def _end(raw: Any, path: str, report: _Report) -> Any:
 _SHAPES = {"defaults": _node, "kinds": _node_map, "groups": _node_map, "nodes": _node_map, "links": _links}
 
 
-def _check_meaning(definition: TopologyDefinition, report: _Report) -> None:
+def _check_meaning(definition: TopologyDefinition, report: _Report, any_kind: bool) -> None:
     if not definition.nodes:
         report.error("missing-key", "topology.nodes", "has no node")
     for path, level in _levels(definition):
         _check_level(path, level, definition, report)
     for name, node in build("", "", definition.model_copy(update={"links": ()})).nodes.items():
-        if node.kind != "linux":
+        if node.kind != "linux" and not any_kind:
             what = f"kind {node.kind!r} cannot run in a namespace" if node.kind else "has no kind"
-            report.error("unsupported-kind", f"topology.nodes.{name}.kind", what, "only `linux` can")
+            hint = "only `linux` can; deploy the file with containerlab, or take a lab of `lab generate --kind frr`"
+            report.error("unsupported-kind", f"topology.nodes.{name}.kind", what, hint)
     _check_links(definition, report)
 
 

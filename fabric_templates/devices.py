@@ -58,6 +58,7 @@ Feature = Literal[
     "passive",
     "password",
     "pathFilters",
+    "peerASInPath",
     "peerPort",
     "prefixFilters",
     "reachableBy",

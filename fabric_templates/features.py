@@ -16,6 +16,7 @@ from typing import Any
 
 from fabric_templates.devices import Device, Feature, Quantity, Support
 from fabric_templates.endpoints import neighbor_key, over_ipv6
+from fabric_templates.naming import owned
 from fabric_templates.ranges import asking, session_of
 from fabric_templates.roles import listen_key
 from peering.problems import Problem, Severity, ordered
@@ -40,6 +41,18 @@ def _from_rack(session: Session) -> bool:
 
 def _if(condition: bool) -> bool | None:
     return True if condition else None
+
+
+def _is_range(session: Session) -> bool:
+    return session.peer == "node/any"
+
+
+def _shares_as(session: Session, plan: SwitchPlan) -> bool:
+    """Whether other nodes of the rack have the node's AS, which so is in the paths that it is to be sent."""
+    if session.type != "ebgp" or session.as_override or not session.peer.startswith("node/"):
+        return False
+    others = (s for s in plan.sessions if s.peer.startswith("node/") and s.peer != session.peer)
+    return bool(_is_range(session) and session.peer_asn) or any(s.peer_asn == session.peer_asn for s in others)
 
 
 _OPTIONS = (
@@ -69,6 +82,13 @@ _OPTIONS = (
     _Option("nextHopSelf", lambda s, _: _if(s.next_hop == "self")),
     _Option("passive", lambda s, _: _if(s.passive)),
     _Option("password", lambda s, _: s.password),
+    # Nodes take such routes where they allow their own AS, and otherwise drop them themselves.
+    _Option(
+        "peerASInPath",
+        lambda s, plan: _if(_shares_as(s, plan)),
+        "warning",
+        "give each node an AS of its own, or let the switch override it",
+    ),
     _Option("peerPort", lambda s, _: _if(s.peer_port != 179)),
     _Option("reachableBy", lambda s, _: s.reachable_by, hint="put the route into the switch's base configuration"),
     _Option("rrClient", lambda s, _: _if(s.rr_client)),
@@ -147,6 +167,7 @@ def check(where: str, plan: SwitchPlan, device: Device) -> tuple[Problem, ...]:
         *_out_of_range(where, plan, device),
         *_several_values(where, plan, device),
         *_same_address(where, plan),
+        *_same_name(where, plan, device),
         *_listening(where, plan, device),
         *_too_many(where, plan, device),
     ]
@@ -213,7 +234,7 @@ def _by_source(sessions: Iterable[Session]) -> Iterator[tuple[str, str]]:
 
 
 def _conflicting(where: str, plan: SwitchPlan, device: Device) -> Iterator[Problem]:
-    values = {option.feature: option.value for option in _OPTIONS}
+    values = {option.feature: option.value for option in _OPTIONS} | {"listenRanges": lambda s, _: _if(_is_range(s))}
     for first, second in device.conflicts:
         both = [s for s in asking(plan) if values[first](s, plan) and values[second](s, plan)]
         for source, sessions in _by_source(both):
@@ -254,6 +275,17 @@ def _same_address(where: str, plan: SwitchPlan) -> Iterator[Problem]:
             message = f"sessions {other} and {session.name} have the same {kind} {key}"
             code = "platform-lacks-sessions-with-same-address"
             yield Problem("error", code, where, path, message, f"a switch holds one session per {kind}")
+
+
+def _same_name(where: str, plan: SwitchPlan, device: Device) -> Iterator[Problem]:
+    """BFD profiles have the names that people gave them; cut to the platform's length two of them may be one."""
+    first: dict[str, str] = {}
+    for profile in sorted({s.bfd.profile for s in asking(plan) if s.bfd}):
+        name = owned(device.limits.name, profile)
+        other = first.setdefault(name, profile)
+        if other != profile:
+            message = f"BFDProfile/{other} and BFDProfile/{profile} are both called {name} on {device.title}"
+            yield Problem("error", "name-collision", where, "bfd", message, "give one of them a shorter name")
 
 
 def _key(session: Session) -> str:

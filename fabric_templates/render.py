@@ -23,6 +23,9 @@ from peering.session import SecretKeyRef, SwitchPlan
 
 Passwords = Mapping[SecretKeyRef, str]
 
+#: What a template that is wrong raises: jinja2's own errors, and those of the expressions in it.
+_BROKEN = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
 
 class RenderRefused(Exception):
     """The plan cannot be said on its platform. `problems` holds every reason, errors only."""
@@ -55,17 +58,27 @@ def render(name: str, plan: SwitchPlan, *, passwords: Passwords | None = None) -
         raise RenderRefused(refused)
     device = _device(plan)
     shown = view(name, named(plan), device, passwords)
-    return {f.name: _printed(f"Switch/{name}", f, shown) for f in device.files}
+    printed: dict[str, str] = {}
+    broken: list[Problem] = []
+    for file in device.files:
+        try:
+            printed[file.name] = _printed(file, shown)
+        except _BROKEN as error:
+            broken.append(_template_error(f"Switch/{name}", file, error))
+    if broken:
+        raise RenderRefused(tuple(broken))
+    return printed
 
 
-def _printed(where: str, file: DeviceFile, shown: View) -> str:
-    try:
-        text = _environment().get_template(file.template).render(view=shown)
-        return text if file.format == "text" else document(text, file.format)
-    except (TemplateError, ValueError) as error:
-        message = f"template {file.template}: {error}"
-        hint = "this is a mistake of the template, not of the declaration"
-        raise RenderRefused((Problem("error", "template-error", where, file.name, message, hint),)) from error
+def _printed(file: DeviceFile, shown: View) -> str:
+    text = _environment().get_template(file.template).render(view=shown)
+    return text if file.format == "text" else document(text, file.format)
+
+
+def _template_error(where: str, file: DeviceFile, error: Exception) -> Problem:
+    message = f"template {file.template}: {error}"
+    hint = "this is a mistake of the template, not of the declaration"
+    return Problem("error", "template-error", where, file.name, message, hint)
 
 
 def secret_files(plan: SwitchPlan) -> frozenset[str]:

@@ -22,6 +22,7 @@ _FAMILIES = (
     "asking",
     "comparing",
     "pushing",
+    "verifying",
     "processes",
     "reflecting",
     "inspecting",

@@ -16,16 +16,19 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from containerlab import daemons as catalog
 from containerlab import namespaces
 from containerlab.daemons import Daemon
+from containerlab.generate import declaration_path
+from containerlab.kinds import KINDS
 from containerlab.node_addresses import addresses_of
 from containerlab.node_files import SOCKET_PATH_MAX
 from containerlab.runner import Event, Lab
+from containerlab.startup import daemon_text
 from containerlab.topology import Node, Topology
 from containerlab.topology_file import load_topology
 from peering.compile import plan
@@ -51,11 +54,8 @@ _SAMPLES = _PACKAGE.parent / "config" / "samples"
 _COLLECT_GRACE_S = 3
 _DETACH_S = 10.0
 
-#: What a switch has before anything of ours: who it is. Without the last line zebra 8.4 keeps a next-hop group of
-#: one after a link of it went down and came up, and its ECMP is gone.
-_BASE_CONFIG = (
-    "frr defaults traditional\nhostname {name}\nservice integrated-vtysh-config\nno zebra nexthop kernel enable\n!\n"
-)
+#: Where a platform that is a daemon on Linux reads the text that `daemon_text` gives it.
+_CONFIGS = {kind.platform: kind.bind.strip("/") for kind in KINDS.values() if kind.is_linux}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,11 @@ class Convergence:
 
 
 class FabricLab:
-    """One lab by its topology. `files`: the declaration for a new store; by default the sample of its name."""
+    """One lab by its topology.
+
+    `files`: the declaration for a new store; by default the one that a generated topology has beside it, or the sample
+    of its name. `any_kind`: for a lab that something else runs; see `load_topology`.
+    """
 
     def __init__(
         self,
@@ -83,10 +87,11 @@ class FabricLab:
         run_dir: Path = RUN_DIR,
         on_event: Callable[[Event], None] | None = None,
         verbose: bool = False,
+        any_kind: bool = False,
     ) -> None:
         self.path = topology_path(topology)
-        loaded = read_topology(self.path, verbose=verbose)
-        self.declaration = files or [_SAMPLES / loaded.name]
+        loaded = read_topology(self.path, verbose=verbose, any_kind=any_kind)
+        self.declaration = files or [_declaration_of(self.path, loaded.name)]
         self.lab = Lab(
             loaded,
             run_dir / (name or loaded.name),
@@ -180,9 +185,12 @@ class FabricLab:
         """
         _, compiled = await self._compile(store)
         statuses = {r.name: cast(BGPNodeStatusSpec, r.spec) for r in (await load(store, ("BGPNodeStatus",)))[0]}
+        here = {node.name for node in self.nodes()}
         missing: list[str] = []
         established = planned = 0
         for node, speaker in compiled.speakers.items():
+            if node not in here:
+                continue
             rows = {s.session: s for s in statuses[node].sessions} if node in statuses else {}
             planned += len(speaker.sessions)
             for session in speaker.sessions:
@@ -225,12 +233,18 @@ class FabricLab:
         return snapshot, compiled
 
     def _switch_files(self, compiled: Plan, snapshot: Snapshot) -> dict[str, dict[str, str]]:
-        rendered = render_all(compiled, passwords_of(snapshot))
-        return {
-            name: {catalog.FRR_CONFIG: _BASE_CONFIG.format(name=name) + "".join(files.values())}
-            for name, files in rendered.items()
-            if name in self.topology.nodes
-        }
+        here = {name: switch for name, switch in compiled.switches.items() if name in self.topology.nodes}
+        found, problems = {}, []
+        for name, files in render_all(replace(compiled, switches=here), passwords_of(snapshot)).items():
+            platform = here[name].platform.partition("@")[0]
+            text = daemon_text(platform, name, files)
+            if text is None:
+                problems.append(_no_daemon(name, platform))
+            else:
+                found[name] = {_CONFIGS[platform]: text}
+        if problems:
+            raise Refused(problems, "the lab was left as it is")
+        return found
 
     def _daemons(self) -> dict[str, list[Daemon]]:
         """A speaker on every node, reflectors; the controller on the first node, as a Deployment stands on any."""
@@ -261,27 +275,39 @@ class FabricLab:
         argv = (sys.executable, "-m", "underlay", "controller", "--grace", str(_COLLECT_GRACE_S))
         return Daemon(name="controller", argv=(*argv, "--store", self.store_url))
 
-    def _running_with_other_files(self) -> list[str]:
-        """Switches that run on another configuration than the one that is about to be written."""
+    def _running_with_other_files(self) -> list[tuple[str, str]]:
+        """(switch, file): those that run on another configuration than the one that is about to be written."""
         changed = []
         for node, files in self.lab.files.items():
-            path = self.lab.node_dir(node) / catalog.FRR_CONFIG
-            running = self.lab.init(node).pid() is not None and path.exists()
-            if running and path.read_text() != files[catalog.FRR_CONFIG]:
-                changed.append(node)
+            for file, text in files.items():
+                path = self.lab.node_dir(node) / file
+                running = self.lab.init(node).pid() is not None and path.exists()
+                if running and path.read_text() != text:
+                    changed.append((node, file))
         return changed
 
-    async def _reload(self, switches: list[str]) -> None:
+    async def _reload(self, changed: list[tuple[str, str]]) -> None:
         """Sends each switch the difference, as the network's own automation would."""
         problems = []
-        for switch in switches:
-            done = await namespaces.command(catalog.frr_reload(self.lab.node_dir(switch)))
+        for switch, file in changed:
+            done = await namespaces.command(catalog.RELOADS[file](self.lab.node_dir(switch)))
             if not done.ok:
-                message = "did not take the new configuration (frr-reload.py failed)"
-                hint = f"see `underlay lab exec {self.topology.name} {switch} -- vtysh`"
+                message = f"did not take the new configuration ({done.reason()})"
+                hint = f"see {self.lab.node_dir(switch) / 'log'}"
                 problems.append(Problem("error", "reload-failed", f"Switch/{switch}", "", message, hint))
         if problems:
             raise Refused(problems)
+
+
+def _no_daemon(switch: str, platform: str) -> Problem:
+    message = f"no daemon of {platform} runs in a network namespace"
+    hint = f"give the Switch one of {', '.join(_CONFIGS)}, or make a lab with `lab generate --kind`"
+    return Problem("error", "lab-cannot-run", f"Switch/{switch}", "spec.platform", message, hint)
+
+
+def _declaration_of(topology: Path, name: str) -> Path:
+    beside = topology.parent / declaration_path(name)
+    return beside if beside.is_file() else _SAMPLES / name
 
 
 def _remove_empty(*folders: Path) -> None:
@@ -301,14 +327,14 @@ def topology_path(text: str) -> Path:
     raise Refused(message=f"error: {text!r} is no topology (a .clab.yml file, or one of: {known})")
 
 
-def read_topology(path: Path, *, verbose: bool = False) -> Topology:
+def read_topology(path: Path, *, verbose: bool = False, any_kind: bool = False) -> Topology:
     """The topology of a file, warnings printed. Raises Refused with every problem in it."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise Refused(message=f"error: {path}: cannot be read: {reason}") from error
-    topology, problems = load_topology(text, path.name)
+    topology, problems = load_topology(text, path.name, any_kind=any_kind)
     if topology is None:
         raise Refused(problems)
     print_problems(problems, verbose=verbose)

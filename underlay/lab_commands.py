@@ -19,11 +19,15 @@ from containerlab.runner import Event, LabFailed
 from peering.store.open_store import open_store
 from underlay import lab_demo
 from underlay.fabric_lab import FabricLab
+from underlay.lab_generate import generate
 from underlay.lab_pods import ensure_pods
+from underlay.lab_testing import lab_test
 from underlay.options import FilesOption, OutputOption
 from underlay.output import Format, Refused, console, print_data, print_table
 
 lab = typer.Typer(help="Run a .clab.yml topology in network namespaces, with everything in it.", no_args_is_help=True)
+lab.command()(generate)
+lab.command(name="test")(lab_test)
 
 TopologyArgument = Annotated[str, typer.Argument(help="A .clab.yml file, or the name of one that is shipped.")]
 NameOption = Annotated[str | None, typer.Option("--name", help="Another name, to run the topology twice.")]

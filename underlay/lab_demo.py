@@ -59,13 +59,12 @@ async def show_sessions(fabric: FabricLab) -> None:
 
 
 def execute(fabric: FabricLab, node: str, command: Sequence[str]) -> int:
-    """Runs a command in NODE or NODE/POD on the caller's terminal; `vtysh` and `birdc` talk to that node's."""
+    """Runs a command in NODE or NODE/POD on the caller's terminal; `vtysh`, `birdc`, ... talk to that node's."""
     name, _, pod = node.partition("/")
     if name not in fabric.topology.nodes:
         raise Refused(message=f"error: {name!r} is no node of the lab ({', '.join(fabric.topology.nodes)})")
     folder = fabric.lab.node_dir(name)
-    own = {"vtysh": catalog.vtysh(folder), "birdc": catalog.birdc(folder)}
-    argv = [*own.get(command[0], command[:1]), *command[1:]]
+    argv = [*catalog.clients(folder).get(command[0], command[:1]), *command[1:]]
     namespace = pod_namespace(fabric.lab, name, pod) if pod else fabric.lab.namespace(name)
     if not namespaces.exists(namespace):
         raise Refused(message=f"error: {node} is not there (is the lab up?)")

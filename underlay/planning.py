@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 
 from fabric_templates import render as rendering
-from fabric_templates.output import write_atomically
 from peering.compile import plan as compile_plan
 from peering.problems import Problem, errors
 from peering.session import Plan, SecretKeyRef
@@ -31,6 +30,7 @@ from underlay.options import (
 from underlay.output import Format, Refused, console, print_codes, print_data, print_problems
 from underlay.passwords import passwords_of as passwords_of
 from underlay.plan_table import print_plan
+from underlay.rendered_output import RenderFormat, write_ansible, write_files
 
 
 def register(app: typer.Typer) -> None:
@@ -89,30 +89,38 @@ def render(
     out: Annotated[
         Path | None, typer.Option(help="Write to DIR/SWITCH/FILE instead of printing.", metavar="DIR")
     ] = None,
+    form: Annotated[
+        RenderFormat, typer.Option("--format", help="ansible: with --out, a playbook that loads the files.")
+    ] = RenderFormat.files,
     with_secrets: Annotated[bool, typer.Option("--with-secrets", help="Real passwords; files become 0600.")] = False,
 ) -> None:
     """Print or write the configurations of the switches.
 
     Example: underlay render -f config/samples/dual-tor --switch tor-1a
     """
+    if form is RenderFormat.ansible and out is None:
+        raise typer.BadParameter("ansible needs --out", param_hint="--format")
     snapshot = declared(file, store)
     compiled = _select(compile_plan(snapshot), switch=switch)
     print_problems(compiled.problems)
     if errors(compiled.problems):
         raise Refused(message="nothing was rendered")
-    rendered = render_all(compiled, passwords_of(snapshot) if with_secrets else None, platform)
-    if out is not None:
-        for name, files in rendered.items():
-            secret = rendering.secret_files(compiled.switches[name]) if with_secrets else ()
-            try:
-                write_atomically(out / name, files, secret=secret)
-            except OSError as error:
-                raise Refused(message=f"error: {out / name}: cannot be written: {error.strerror}") from error
-            console.print(f"{out / name}: {', '.join(sorted(files))}", markup=False)
-        return
-    for files in rendered.values():
-        for text in files.values():
+    compiled = _for_platform(compiled, platform)
+    rendered = render_all(compiled, passwords_of(snapshot) if with_secrets else None)
+    if out is not None and form is RenderFormat.ansible:
+        write_ansible(out, rendered, compiled.switches, snapshot, with_secrets=with_secrets)
+    elif out is not None:
+        write_files(out, rendered, compiled.switches, with_secrets=with_secrets)
+    else:
+        for text in (text for files in rendered.values() for text in files.values()):
             console.print(text, markup=False, end="")
+
+
+def _for_platform(compiled: Plan, platform: str | None) -> Plan:
+    """The plan with another platform for every switch, where one is given."""
+    if platform is None:
+        return compiled
+    return replace(compiled, switches={n: replace(s, platform=platform) for n, s in compiled.switches.items()})
 
 
 def _counts(problems: Sequence[Problem]) -> str:
@@ -126,16 +134,20 @@ def declared(files: Sequence[Path] | None, store: str) -> Snapshot:
     return Snapshot(read_or_refuse(files, observed=True)) if files else asyncio.run(_from_store(store))
 
 
-def render_all(
-    compiled: Plan, passwords: dict[SecretKeyRef, str] | None, platform: str | None = None
-) -> dict[str, dict[str, str]]:
-    """The files of every switch of the plan. Refuses when one cannot be rendered; then nothing is."""
-    switches = {n: replace(s, platform=platform or s.platform) for n, s in compiled.switches.items()}
-    problems = [p for n, s in switches.items() for p in rendering.check(n, s, passwords=passwords)]
+def render_all(compiled: Plan, passwords: dict[SecretKeyRef, str] | None) -> dict[str, dict[str, str]]:
+    """The files of every switch of the plan. Refuses with all reasons when one cannot be rendered; then nothing is."""
+    problems = [p for n, s in compiled.switches.items() for p in rendering.check(n, s, passwords=passwords)]
     print_problems(problem for problem in problems if problem.severity != "error")
-    if errors(problems):
-        raise Refused(errors(problems), "nothing was rendered")
-    return {name: rendering.render(name, switch, passwords=passwords) for name, switch in switches.items()}
+    found: dict[str, dict[str, str]] = {}
+    refused = list(errors(problems))
+    for name, switch in compiled.switches.items() if not refused else ():
+        try:
+            found[name] = rendering.render(name, switch, passwords=passwords)
+        except rendering.RenderRefused as reason:
+            refused += reason.problems
+    if refused:
+        raise Refused(refused, "nothing was rendered")
+    return found
 
 
 async def _from_store(url: str) -> Snapshot:

@@ -24,17 +24,22 @@ from fabric_templates.remediation.tables import PushCommands
 from fabric_templates.remediation.ways import Ways, is_back, ways
 from fabric_templates.render import render
 from peering.problems import Problem, errors
+from peering.resources.fabric import SwitchSpec
 from peering.session import SecretKeyRef, SwitchPlan
-from underlay.comparing import check_or_refuse, plan_of
+from peering.snapshot import Snapshot
+from underlay.comparing import check_or_refuse, declared_plan, refusing
+from underlay.devices.access import Access, Login
+from underlay.devices.drivers import Driver, confirming
+from underlay.devices.napalm_device import NapalmDevice
+from underlay.devices.options import DEFAULT_INVENTORY, CredentialsOption, DriverOption, InventoryOption
 from underlay.options import DEFAULT_STORE, FilesOption, StoreOption
 from underlay.output import Refused, console, print_problems
 from underlay.output import errors as errors_out
+from underlay.pushing_confirmed import LOOKS, Change, check_change, push_confirmed
 from underlay.switch_shell import Said, SwitchShell
 
 #: The switch waits so much longer than we do, for the confirmation to arrive.
 _MARGIN_S = 10
-#: Sessions count as up when they are so at as many looks, a second apart: what a change resets may look up for one.
-_LOOKS = 3
 
 
 class Expect(StrEnum):
@@ -72,6 +77,9 @@ def push(
     via: Annotated[
         str, typer.Option("--via", help="What goes before a command to run it on the switch.", metavar="PREFIX")
     ] = "",
+    driver: DriverOption = None,
+    inventory: InventoryOption = DEFAULT_INVENTORY,
+    credentials: CredentialsOption = None,
     file: FilesOption = None,
     store: StoreOption = DEFAULT_STORE,
     within: Annotated[
@@ -87,7 +95,14 @@ def push(
 
     Example: underlay push -f config/samples/dual-tor --switch tor-1a --via 'ssh tor-1a sudo'
     """
-    wanted, passwords = plan_of(switch, file, store, None)
+    snapshot, wanted, passwords = declared_plan(switch, file, store, None)
+    chosen = driver or _declared_driver(snapshot, switch, wanted)
+    if chosen is not None:
+        if via:
+            raise typer.BadParameter("goes without --driver", param_hint="--via")
+        change = Change(switch, wanted, passwords, within, expect is Expect.kept)
+        _push_over(chosen, change, snapshot, Login(chosen, inventory, credentials), dry_run)
+        return
     commands = _commands(switch, wanted)
     check_or_refuse(switch, wanted, passwords)
     shell = SwitchShell(via)
@@ -108,19 +123,43 @@ def push(
     _apply(_Push(shell, commands, scripts, expected, within, same), save)
 
 
-def _commands(switch: str, wanted: SwitchPlan) -> PushCommands:
+def _declared_driver(snapshot: Snapshot, switch: str, wanted: SwitchPlan) -> Driver | None:
+    """The Switch's own, where the platform is not pushed to by its shell."""
+    management = snapshot.specs("Switch", SwitchSpec)[switch].management
+    if management is None or management.driver is None or _push_commands(wanted) is not None:
+        return None
+    return Driver(management.driver)
+
+
+def _push_over(driver: Driver, change: Change, snapshot: Snapshot, login: Login, dry_run: bool) -> None:
+    check_change(change, driver)
+    with Access(snapshot, login) as access:
+        device = access.device(change.name)
+        if not isinstance(device, NapalmDevice):
+            raise TypeError(f"{driver} cannot confirm a change")
+        push_confirmed(device, change, dry_run=dry_run)
+
+
+def _push_commands(wanted: SwitchPlan) -> PushCommands | None:
     platform = wanted.platform.partition("@")[0]
-    found = tables.load(platform).push if platform in tables.names() else None
+    return tables.load(platform).push if platform in tables.names() else None
+
+
+def _commands(switch: str, wanted: SwitchPlan) -> PushCommands:
+    found = _push_commands(wanted)
     if found is not None:
         return found
     known = ", ".join(name for name in tables.names() if tables.load(name).push)
-    message = f"nothing is pushed to platform {wanted.platform!r}"
-    hint = f"to {known} only; render or diff gives what is to be loaded"
+    message = f"nothing is pushed to platform {wanted.platform!r} by a shell"
+    hint = (
+        f"to {known} only; with --driver napalm to {', '.join(confirming())}; render or diff gives what is to be loaded"
+    )
     raise Refused([Problem("error", "platform-not-pushed", f"Switch/{switch}", "spec.platform", message, hint)])
 
 
 def _ways(switch: str, wanted: SwitchPlan, running: str, passwords: dict[SecretKeyRef, str]) -> Ways:
-    found = ways(switch, wanted, running, passwords)
+    with refusing():
+        found = ways(switch, wanted, running, passwords)
     print_problems(found.problems, verbose=True)
     for line in found.shown:
         console.print(line, markup=False)
@@ -184,7 +223,7 @@ def _down(push: _Push) -> list[str]:
         found = push.neighbors()
         down = [key for key in push.expected if key not in found or found[key].state != states.UP]
         looks = 0 if down else looks + 1
-        if looks == _LOOKS:
+        if looks == LOOKS:
             return []
         if time.monotonic() >= deadline:
             return [_about(push.expected[key], key, found.get(key)) for key in down] or ["the sessions do not stay up"]

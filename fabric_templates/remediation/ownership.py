@@ -16,18 +16,20 @@ from fabric_templates.naming import PREFIX
 from fabric_templates.remediation.line_tree import Line, every
 from fabric_templates.remediation.tables import Reading
 
-#: The prefix lists of what the switch itself originates.
-_ORIGINATED = f"{PREFIX}OWN-"
+#: The prefix lists of what the switch itself originates, and of what it announces: there an aggregate has an entry.
+_ORIGINATED, _ANNOUNCED = f"{PREFIX}OWN-", f"{PREFIX}ANNOUNCE-"
+#: (`network` or `aggregate`, prefix)
+Stated = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Marks:
     """By what else one knows that a line is ours: neighbours, lists that our route maps use, prefixes that our lists
-    name as originated here."""
+    name as originated or announced here."""
 
     neighbors: frozenset[str]
     lists: frozenset[str]
-    originated: frozenset[str]
+    originated: frozenset[Stated]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def split(running: Sequence[Line], wanted: Sequence[Line], table: Reading) -> Sp
         ours=_ours(running, wanted, table, marks),
         foreign=tuple(sorted(known - marks.neighbors)),
         taken=tuple(sorted(known & planned - mentioned)),
-        networks=tuple(sorted(announced)),
+        networks=tuple(sorted(prefix for _, prefix in announced)),
     )
 
 
@@ -112,7 +114,7 @@ def _is_marked(text: str, table: Reading, marks: _Marks, in_instance: bool) -> b
     numbered = table.numbered.match(text) if table.numbered else None
     if numbered:
         return numbered["key"] in marks.lists
-    return in_instance and _network(text, table) in marks.originated
+    return in_instance and _stated(text, table) in marks.originated
 
 
 def _used(running: Iterable[Line], table: Reading) -> set[str]:
@@ -121,22 +123,33 @@ def _used(running: Iterable[Line], table: Reading) -> set[str]:
     return {found["key"] for found in map(table.uses.match, texts) if found} if table.uses else set()
 
 
-def _originated(running: Iterable[Line]) -> set[str]:
-    """What stands in our lists of own prefixes."""
-    words = (word.rstrip(",") for path in every(running) if _ORIGINATED in path[0] for word in path[-1].split())
-    return {word for word in words if "/" in word}
+def _originated(running: Iterable[Line]) -> Iterator[Stated]:
+    """What stands in our lists: of what is announced only whole prefixes, which have no words behind them."""
+    for path in every(running):
+        words = [word.rstrip(",") for word in path[-1].split()]
+        if _ORIGINATED in path[0]:
+            yield from (("network", word) for word in words if "/" in word)
+        elif _ANNOUNCED in path[0] and "/" in words[-1]:
+            yield "aggregate", words[-1]
 
 
-def _networks(lines: Iterable[Line], table: Reading) -> set[str]:
-    found = (_network(path[-1], table) for path in every(_instance(lines, table)) if _plain(path[:-1], table))
-    return {network for network in found if network is not None}
+def _networks(lines: Iterable[Line], table: Reading) -> set[Stated]:
+    found = (_stated(path[-1], table) for path in every(_instance(lines, table)) if _plain(path[:-1], table))
+    return {one for one in found if one is not None}
 
 
-def _network(text: str, table: Reading) -> str | None:
-    """`network 10.0.1.1 mask 255.255.255.255` -> `10.0.1.1/32`."""
-    found = table.networks.match(text)
+def _stated(text: str, table: Reading) -> Stated | None:
+    """`network 10.0.1.1 mask 255.255.255.255` -> `("network", "10.0.1.1/32")`."""
+    for kind, pattern in (("network", table.networks), ("aggregate", table.aggregates)):
+        found = pattern.match(text) if pattern else None
+        if found:
+            return _prefixed(kind, found["key"].replace(" mask ", " ").replace(" ", "/"))
+    return None
+
+
+def _prefixed(kind: str, text: str) -> Stated | None:
     try:
-        return str(ip_network(found["key"].replace(" mask ", "/"))) if found else None
+        return kind, str(ip_network(text))
     except ValueError:
         return None
 

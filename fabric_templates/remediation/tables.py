@@ -66,8 +66,11 @@ class Reading(BaseModel):
       our route maps use are ours.
     - `recreate`: lines of a neighbour that cannot be changed: the neighbour is removed and made again.
     - `same`: what a line is compared without: pattern and replacement.
+    - `implied`: what a section has without showing it: the section around it, the section, and the line, which is there
+      where none of its slot is.
     - `secrets`: what stands before a password. `secretsShown`: whether the switch shows passwords as they were given.
-    - `networks`: what the instance originates, to report what others have added.
+    - `networks`: what the instance originates, to report what others have added. `aggregates`: what it announces while
+      it knows a part of it, likewise.
     - `push`: how the lines get into force, where that is known.
     - `close`: the line that ends a section in the remedy: pattern and line.
     """
@@ -91,9 +94,11 @@ class Reading(BaseModel):
     early: Patterns
     recreate: Patterns
     same: tuple[tuple[re.Pattern[str], str], ...] = ()
+    implied: tuple[tuple[re.Pattern[str], re.Pattern[str], str], ...] = ()
     secrets: Patterns
     secrets_shown: bool = Field(False, alias="secretsShown")
     networks: KeyPattern
+    aggregates: KeyPattern | None = None
     remove: Removal | None = None
     push: PushCommands | None = None
     close: tuple[tuple[re.Pattern[str], str], ...] = ()

@@ -75,6 +75,7 @@ OBJECT_CHECKS: dict[str, tuple[Callable[[Resource, Declared], Problems], ...]] =
     "IPPool": (ignored_fields.ignored_fields,),
     "Rack": (ignored_fields.ignored_fields, speaker.unnumbered_rack, *_NAMES, *_TIMERS),
     "RouteReflector": (ignored_fields.ignored_fields, *_NAMES, *_TIMERS),
+    "Switch": (references.missing_login,),
 }
 
 RESOURCE_CHECKS: dict[str, tuple[Callable[[Resource, View], Problems], ...]] = {

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from peering.problems import Problem
 from peering.resource import Resource
 from peering.resources.bfd import BFDProfileSpec
+from peering.resources.fabric import Management
 from peering.resources.fields import Password
 from peering.resources.observed import SecretSpec
 from peering.snapshot import Snapshot
@@ -62,6 +63,17 @@ def missing_secret(resource: Resource, declared: Declared) -> Iterator[Problem]:
             hint = f"apply a Secret {ref.name} with the key {ref.key}; until then these sessions stay down"
             path = f"spec.{name}.secretKeyRef"
             yield Problem("warning", "missing-secret", resource.ref, path, message, hint)
+
+
+def missing_login(resource: Resource, declared: Declared) -> Iterator[Problem]:
+    """Of a Switch: nobody could log in to it."""
+    management: Management | None = getattr(resource.spec, "management", None)
+    if management is None or management.secret_ref is None:
+        return
+    name = management.secret_ref.name
+    if name not in {secret for secret, _ in declared.secrets}:
+        message, hint = f"there is no Secret/{name}", "apply it with the keys username and password"
+        yield Problem("warning", "missing-secret", resource.ref, "spec.management.secretRef", message, hint)
 
 
 def _known(name: str, known: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ from tests.interop.netns_daemons import Network, eventually
 
 pytestmark = pytest.mark.lab
 
-SWITCH, NODE, SPINE = 65011, 65101, 65000
+SWITCH, MATE, NODE, SPINE = 65011, 65012, 65101, 65000
 SECRET = SecretKeyRef("rack-1", "bgp")
 SETTLE = 60.0
 ACCEPT = (PrefixRule("10.244.0.0/16", 26, 26), PrefixRule("10.0.11.1/32", 32, 32))
@@ -187,13 +187,14 @@ def test_a_packet_from_afar_is_no_session(platform: str, network: Network) -> No
 
 @pytest.mark.parametrize("platform", sorted(SWITCHES))
 def test_nodes_dial_in_from_a_range(platform: str, network: Network) -> None:
-    """With the range's password and TTL security; who comes with another AS is told so (RFC 4271, 6.2)."""
+    """With the range's password, where the platform has one, and TTL security; who comes with another AS is told so
+    (RFC 4271, 6.2)."""
     password = secrets.token_urlsafe(12)
     options = f'md5-password "{password}"; {GTSM}'
     listen = ListenRange(cidr="10.1.0.0/16", peer_asn=NODE, limit=8, password=SECRET, ttl_security=1)
     plan = replace(plan_for(platform, to_spine()), listen_ranges=(listen,))
-    if errors(check("tor", plan)):
-        pytest.skip("the platform has no such ranges")
+    if [p.code for p in errors(check("tor", plan))] == ["platform-lacks-listen-ranges-with-password"]:
+        plan, options = replace(plan, listen_ranges=(replace(listen, password=None),)), GTSM
     tor, up = network.namespace("tor"), network.namespace("spine")
     network.link(tor, up, "up1", {"10.254.1.1/31": "10.254.1.0/31"})
     spine = ExaBgpNode(network, up, ("10.254.1.0", SPINE, "10.254.1.1", SWITCH), ("0.0.0.0/0",))
@@ -208,3 +209,62 @@ def test_nodes_dial_in_from_a_range(platform: str, network: Network) -> None:
     eventually(lambda: (2, 2) in stranger.notifications(), SETTLE)
     assert (node.ups(), stranger.ups()) == (1, 0)
     assert "10.244.9.0/26" not in spine.routes()
+
+
+@pytest.mark.parametrize("platform", sorted(SWITCHES))
+def test_nodes_of_several_ass_dial_in_from_a_range(platform: str, network: Network) -> None:
+    """Who has none of them may come in as well, but its routes do not pass."""
+    listen = ListenRange(cidr="10.1.0.0/16", peer_asn=0, peer_asns=(NODE, 65102), limit=8, ttl_security=1)
+    plan = replace(plan_for(platform, to_spine()), listen_ranges=(listen,))
+    assert "platform-lacks-listen-as-filter" in {p.code for p in check("tor", plan) if p.severity == "warning"}
+    tor, up = network.namespace("tor"), network.namespace("spine")
+    network.link(tor, up, "up1", {"10.254.1.1/31": "10.254.1.0/31"})
+    spine = ExaBgpNode(network, up, ("10.254.1.0", SPINE, "10.254.1.1", SWITCH), ("0.0.0.0/0",))
+    nodes = []
+    for number, asn in enumerate((NODE, 65102, 65199), start=1):
+        namespace = network.namespace(f"node{number}")
+        network.link(tor, namespace, f"rack{number}", {f"10.1.{number}.0/31": f"10.1.{number}.1/31"})
+        ends = (f"10.1.{number}.1", asn, f"10.1.{number}.0", SWITCH)
+        nodes.append(ExaBgpNode(network, namespace, ends, (f"10.244.{number}.0/26",), GTSM))
+    a_switch(network, tor, plan, "")
+    eventually(lambda: set(spine.routes()) == {"10.244.1.0/26", "10.244.2.0/26", "10.0.1.1/32"}, SETTLE)
+    eventually(lambda: [node.ups() for node in nodes] == [1, 1, 1], SETTLE)
+    assert "10.244.3.0/26" not in spine.routes()
+
+
+@pytest.mark.parametrize("platform", sorted(SWITCHES))
+def test_nodes_of_one_as_hear_of_each_other(platform: str, network: Network) -> None:
+    """Unless the platform keeps back what has the neighbour's AS in its path, and says so."""
+    tor, up = network.namespace("tor"), network.namespace("spine")
+    network.link(tor, up, "up1", {"10.254.1.1/31": "10.254.1.0/31"})
+    one, other = (a_node(network, tor, number, (f"10.244.{number}.0/26",)) for number in (1, 2))
+    plan = plan_for(platform, to_node(1), to_node(2), to_spine())
+    switch = a_switch(network, tor, plan, "")
+    eventually(lambda: [len(switch.accepted(f"10.1.{number}.1")) for number in (1, 2)] == [1, 1], SETTLE)
+    ExaBgpNode(network, up, ("10.254.1.0", SPINE, "10.254.1.1", SWITCH), ("0.0.0.0/0",))
+    eventually(lambda: all("0.0.0.0/0" in node.routes() for node in (one, other)), SETTLE)
+    if "platform-lacks-peer-as-in-path" in {problem.code for problem in check("tor", plan)}:
+        assert "10.244.2.0/26" not in one.routes()
+    else:
+        eventually(lambda: "10.244.2.0/26" in one.routes() and "10.244.1.0/26" in other.routes(), SETTLE)
+
+
+@pytest.mark.parametrize("platform", sorted(SWITCHES))
+def test_the_racks_other_switch_is_believed_last(platform: str, network: Network) -> None:
+    """What comes from it has the worst ORIGIN, and is only what comes from the nodes of the rack."""
+    beside = replace(to_spine(), name="tor-b-ipv4", peer="switch/tor-b", peer_address="10.254.3.1", peer_asn=MATE)
+    plan = plan_for(platform, to_node(), beside)
+    if [p.code for p in errors(check("tor", plan))] == ["platform-lacks-set-origin"]:
+        pytest.skip("the platform has no such sessions")
+    tor, mate = network.namespace("tor"), network.namespace("mate")
+    network.link(tor, mate, "beside", {"10.254.3.0/31": "10.254.3.1/31"})
+    node = a_node(network, tor, 1, ("10.244.1.0/26",))
+    switch = a_switch(network, tor, plan, "")
+    other = ExaBgpNode(network, mate, ("10.254.3.1", MATE, "10.254.3.0", SWITCH), ("10.244.2.0/26", "0.0.0.0/0"))
+    eventually(lambda: set(switch.accepted("10.254.3.1")) == {"10.244.2.0/26"}, SETTLE)
+    eventually(lambda: "10.244.2.0/26" in node.routes() and "10.244.1.0/26" in other.routes(), SETTLE)
+    assert set(other.routes()) == {"10.244.1.0/26"}
+    assert (node.routes()["10.244.2.0/26"]["origin"], other.routes()["10.244.1.0/26"]["origin"]) == (
+        "incomplete",
+        "igp",
+    )

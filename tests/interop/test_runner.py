@@ -329,7 +329,7 @@ def test_a_configuration_that_frr_refuses_is_named(name: str, run_dir: Path) -> 
 
 
 def test_nothing_is_touched_if_a_bind_is_missing(name: str, run_dir: Path) -> None:
-    text = TOPOLOGY.replace("    h:\n", "    h:\n      binds: [nowhere/x.conf:/etc/x.conf]\n")
+    text = TOPOLOGY.replace("    h:\n", "    h:\n      binds: [nowhere/x.conf:/etc/frr/x.conf]\n")
     with pytest.raises(LabFailed, match=r"nowhere/x\.conf"):
         asyncio.run(Lab(topology(name, text), run_dir, base_dir=run_dir.parent).up())
     assert leftovers(name) == ([], [])

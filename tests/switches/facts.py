@@ -67,7 +67,7 @@ def facts_of(plan: SwitchPlan) -> Facts:
             "router_id": plan.router_id,
             "cluster_id": _first([*(s.cluster_id for s in plan.sessions), *(r.cluster_id for r in plan.listen_ranges)]),
             "networks": frozenset(str(ip_network(n)) for n in plan.networks),
-            "aggregates": frozenset(str(ip_network(n)) for n in plan.aggregates),
+            "aggregates": frozenset(_aggregates(plan)),
         }
     }
     for session in plan.sessions:
@@ -78,6 +78,13 @@ def facts_of(plan: SwitchPlan) -> Facts:
     for name, rules in _lists(plan):
         found["prefix-list", name] = {"entries": _entries(rules)}
     return found
+
+
+def _aggregates(plan: SwitchPlan) -> Iterable[str]:
+    """Those of a family of which the switch says anything else."""
+    spoken = {int(family[3]) for s in plan.sessions for family in s.families}
+    spoken |= {ip_network(cidr).version for cidr in (*plan.networks, *(r.cidr for r in plan.listen_ranges))}
+    return (str(network) for network in map(ip_network, plan.aggregates) if network.version in spoken)
 
 
 def _first(values: Iterable[str | None]) -> str | None:

@@ -30,6 +30,7 @@ SCENARIOS: dict[str, Row] = {
         "longLived": "3600",
         "pair": "ibgp",
     },
+    "rack-aggregate": _COMMON | {"aggregates": "pool", "pair": "ebgp"},
     "unnumbered": _COMMON | {"transport": "unnumbered"},
     "loopbacks": _COMMON | {"transport": "loopbacks", "bfd": "usual", "maxPrefixes": "none", "downward": "all"},
 }

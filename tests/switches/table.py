@@ -31,6 +31,7 @@ _END = "<!-- end {} -->\n"
 #: What a feature is for who reads the handbook.
 TITLES: dict[Feature, str] = {
     "addPaths": "several paths per prefix (RFC 7911)",
+    "aggregates": "pools announced whole",
     "allowASIn": "own AS in received paths",
     "asOverride": "neighbour's AS replaced by the switch's",
     "bfd": "BFD",
@@ -62,10 +63,12 @@ TITLES: dict[Feature, str] = {
     "passive": "passive sessions",
     "password": "TCP MD5",
     "pathFilters": "filters by AS path",
+    "peerASInPath": "routes sent back into the AS of nodes",
     "peerPort": "another port than 179",
     "prefixFilters": "filters by prefix",
     "reachableBy": "route to a node's loopback",
     "rrClient": "route reflection",
+    "setOrigin": "the rack's other switch as the second way",
     "stripCommunities": "other communities removed",
     "timers": "hold and keepalive time",
     "ttlSecurity": "TTL security (RFC 5082)",
@@ -120,9 +123,15 @@ def _plans_with(platform: str, feature: Feature) -> tuple[SwitchPlan, ...]:
 
 def asks_for(plan: SwitchPlan, platform: str, feature: Feature) -> bool:
     """Whether a platform without the feature would say so of this plan."""
+    return code_of(feature) in _asked(plan, platform)
+
+
+@cache
+def _asked(plan: SwitchPlan, platform: str) -> frozenset[str]:
+    """What a platform that can do nothing would say."""
     device = _device(platform)
-    bare = device.model_copy(update={"features": {**device.features, feature: False}})
-    return any(problem.code == code_of(feature) for problem in check("Switch/x", plan, bare))
+    bare = device.model_copy(update={"features": dict.fromkeys(device.features, False)})
+    return frozenset(problem.code for problem in check("Switch/x", plan, bare))
 
 
 def cell(platform: str, feature: Feature) -> str:

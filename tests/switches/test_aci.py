@@ -145,7 +145,7 @@ def with_settings(plan: SwitchPlan, **changed: str) -> SwitchPlan:
 
 
 def test_another_as_than_the_fabrics_is_told_to_ebgp_neighbours() -> None:
-    plan = build(BASE | {"pair": "ibgp"}, "aci")
+    plan = build(BASE | {"fabric": "ibgp"}, "aci")
     assert named(of(plan), "bgpLocalAsnP") == []
     found = of(with_settings(plan, fabricAS="65500"))
     external = [s for s in plan.sessions if s.type == "ebgp"]

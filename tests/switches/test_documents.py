@@ -24,6 +24,15 @@ def test_documents_are_merged_and_sorted() -> None:
     assert yaml.safe_load(document(printed, "yaml")) == {"a": "fd00::1", "b": {"x": [1, 2], "y": "on"}}
 
 
+@pytest.mark.parametrize(
+    "text", ["on", "1:30", "~", "", "a: b", "x " * 150, "ü\u2028", "- a", "#", "'\"", "0x1f", "!y"]
+)
+def test_the_c_library_writes_what_pyyaml_itself_writes(text: str) -> None:
+    tree = {f"k{text}": [text, {"a": text}], "n": 1}
+    printed = f"? {quoted('k' + text)}\n: [{quoted(text)}, {{a: {quoted(text)}}}]\n---\nn: 1\n"
+    assert document(printed, "yaml") == yaml.safe_dump(tree, sort_keys=True, allow_unicode=True, width=200)
+
+
 def test_the_head_of_yaml_stays() -> None:
     assert document("# one\n# two\na: 1\n# three\n", "yaml") == "# one\n# two\na: 1\n"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
@@ -29,7 +30,8 @@ PLATFORMS = releases()
 JUDGES = [pytest.param(p, j, id=f"{p}-{j.name.strip('`')}") for p in PLATFORMS for j in judges(p)]
 
 
-def rendered(plan: SwitchPlan) -> dict[str, str]:
+@cache
+def rendered(plan: SwitchPlan) -> Mapping[str, str]:
     return render("tor-1a", plan, passwords=PASSWORDS)
 
 

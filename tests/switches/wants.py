@@ -41,6 +41,7 @@ ROWS: dict[Feature, Row] = {
     "passive": {"passive": "yes"},
     "password": {"password": "md5"},
     "pathFilters": {},
+    "peerASInPath": {},
     "peerPort": {"port": "1790"},
     "prefixFilters": {},
     "reachableBy": {"transport": "loopbacks"},
@@ -59,6 +60,7 @@ IMPLIED_BY: dict[str, Feature] = {
     "addPaths": "addPaths",
     "connectRetry": "connectRetry",
     "gracefulRestart": "gracefulRestart",
+    "keepCommunities": "keepCommunities",
     "passive": "passive",
 }
 

@@ -411,13 +411,13 @@ def test_render_prints_and_writes_the_same(shell: Shell) -> None:
     assert sorted(folder.name for folder in out.iterdir()) == ["tor-1a", "tor-1b", "tor-2a", "tor-2b"]
 
 
-@pytest.mark.parametrize("where", ["file", "file/deeper"])
-def test_render_to_what_is_no_folder(shell: Shell, where: str) -> None:
+@pytest.mark.parametrize(("where", "why"), [("file", "File exists"), ("file/deeper", "Not a directory")])
+def test_render_to_what_is_no_folder(shell: Shell, where: str, why: str) -> None:
     shell.with_nodes()
     (shell.folder / "file").write_text("mine")
     out = shell.folder / where
     said = shell.bad("render", "--out", str(out))
-    assert said == f"error: {out / 'tor-1a'}: cannot be written: Not a directory\n"
+    assert said == f"error: {out}: cannot be written: {why}\n"
     assert (shell.folder / "file").read_text() == "mine"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -48,6 +49,13 @@ def test_the_lines_that_lead_to_the_plan(running: Path) -> None:
     result = run_underlay(*TOR, "--running", edited(running, "bgp router-id 10.0.1.1", "bgp router-id 10.0.1.2"))
     assert result.exit_code == 1
     assert result.stdout == "router bgp 65011\n bgp router-id 10.0.1.1\nexit\n"
+
+
+def test_an_address_is_printed_as_it_is(running: Path) -> None:
+    """The console makes pictures of what stands between two colons."""
+    old = "router bgp 65011\n neighbor fd00:100:1::1 peer-group UNDERLAY-FABRIC\n"
+    result = run_underlay(*TOR, "--running", edited(running, "router bgp 65011\n", old))
+    assert result.stdout == "router bgp 65011\n no neighbor fd00:100:1::1\nexit\n"
 
 
 def test_what_is_left_alone_is_told_and_no_difference(running: Path) -> None:
@@ -109,13 +117,26 @@ def test_an_unknown_switch(running: Path) -> None:
     assert "there is no Switch/tor-9 (there are: tor-1a," in error(result)
 
 
-def test_a_platform_that_is_not_compared(running: Path) -> None:
-    result = run_underlay(*TOR, "--running", str(running), "--platform", "bird")
-    assert (
-        "error: Switch/tor-1a spec.platform: running configurations of platform 'bird' are not compared"
-        in result.stderr
+def test_a_daemons_file_is_changed_by_patch(tmp_path: Path) -> None:
+    run_underlay("render", "-f", SAMPLE, "--switch", "tor-1a", "--platform", "openbgpd", "--out", str(tmp_path))
+    file = tmp_path / "tor-1a" / "underlay.conf"
+    wanted = file.read_text()
+    file.write_text(wanted.replace("\tholdtime 9\n", "\tholdtime 10\n"))
+    assert file.read_text() != wanted
+    result = run_underlay(*TOR, "--platform", "openbgpd", "--running", str(file))
+    assert result.exit_code == 1
+    assert "\n \tneighbor " in result.stdout
+    done = subprocess.run(
+        ["patch", "--fuzz=0"],
+        cwd=file.parent,
+        input=result.stdout,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=60,
     )
-    assert error(result) == "nothing was compared"
+    assert done.returncode == 0, done.stdout
+    assert file.read_text() == wanted
 
 
 def test_another_as_refuses_the_comparison(running: Path) -> None:

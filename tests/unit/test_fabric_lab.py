@@ -13,6 +13,7 @@ import pytest
 from containerlab.node_addresses import addresses_of
 from containerlab.topology import Node
 from peering.compile import plan
+from peering.problems import errors
 from peering.resource import Resource
 from peering.resources.observed import BGPNodeStatusSpec, PeerStatus
 from peering.snapshot import Snapshot
@@ -94,7 +95,7 @@ def test_a_node_that_is_declared_stays_as_it_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["no-such-lab", "/", ""])
 def test_what_is_no_topology_names_those_that_are_shipped(text: str) -> None:
-    with pytest.raises(Refused, match=r"is no topology \(a \.clab\.yml file, or one of: .*dual-tor, dual-tor-ibgp"):
+    with pytest.raises(Refused, match=r"is no topology \(a \.clab\.yml file, or one of: .*dual-tor, .*dual-tor-ibgp"):
         topology_path(text)
 
 
@@ -171,3 +172,53 @@ def test_a_lab_in_which_something_is_missing_says_what(
 def test_a_lab_without_reports_has_everything_missing(tmp_path: Path) -> None:
     found = convergence(tmp_path, [])
     assert (found.established, found.planned, len(found.missing)) == (0, 16, 16)
+
+
+def test_a_switch_that_no_daemon_here_can_be_is_told(tmp_path: Path) -> None:
+    resources = [
+        replace(r, spec=r.spec.model_copy(update={"platform": "eos"})) if r.ref == "Switch/tor-1a" else r
+        for r in dual_tor()
+    ]
+    snapshot = Snapshot(resources)
+    with pytest.raises(Refused) as refused:
+        fabric(tmp_path)._switch_files(plan(snapshot), snapshot)
+    (problem,) = refused.value.problems
+    assert (problem.code, problem.object) == ("lab-cannot-run", "Switch/tor-1a")
+    assert "no daemon of eos" in problem.line()
+    assert "bird" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("platform", "path", "text"),
+    [
+        ("frr", "etc/frr/frr.conf", "hostname tor-1a\n"),
+        ("bird", "etc/bird/bird.conf", "protocol device"),
+        ("gobgp", "etc/gobgp/gobgpd.yml", "neighbors:"),
+        ("openbgpd", "etc/bgpd/bgpd.conf", "AS 65011"),
+    ],
+)
+def test_each_daemon_reads_its_own_file(tmp_path: Path, platform: str, path: str, text: str) -> None:
+    resources = [
+        replace(r, spec=r.spec.model_copy(update={"platform": platform})) if r.ref == "Switch/tor-1a" else r
+        for r in dual_tor()
+    ]
+    snapshot = Snapshot(resources)
+    files = fabric(tmp_path)._switch_files(plan(snapshot), snapshot)
+    assert list(files["tor-1a"]) == [path]
+    assert text in files["tor-1a"][path]
+    assert list(files["tor-1b"]) == ["etc/frr/frr.conf"]
+
+
+def test_a_lab_of_another_kind_is_refused_with_a_way_out() -> None:
+    with pytest.raises(Refused) as refused:
+        read_topology(topology_path("dual-tor-srlinux"))
+    found = errors(refused.value.problems)
+    assert [(p.code, p.path) for p in found] == [
+        ("unsupported-kind", f"topology.nodes.{tor}.kind") for tor in ("tor-1a", "tor-1b", "tor-2a", "tor-2b")
+    ]
+    assert all("lab generate --kind frr" in problem.line() for problem in found)
+
+
+def test_a_generated_topology_has_its_declaration_beside_it(tmp_path: Path) -> None:
+    assert fabric(tmp_path, "unnumbered").declaration[0].name == "declaration.yaml"
+    assert fabric(tmp_path, "dual-tor").declaration[0].name == "dual-tor"

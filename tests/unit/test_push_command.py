@@ -17,7 +17,10 @@ def test_a_platform_that_nothing_is_pushed_to(tmp_path_factory: pytest.TempPathF
     (folder / "switches.yaml").write_text(text.replace("platform: frr", "platform: eos"))
     result = run_underlay(*TOR, "-f", str(folder))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "error: Switch/tor-1a spec.platform: nothing is pushed to platform 'eos' (to frr only; " in result.stderr
+    assert (
+        "error: Switch/tor-1a spec.platform: nothing is pushed to platform 'eos' by a shell (to frr only; "
+        in result.stderr
+    )
 
 
 def test_a_shell_that_cannot_be_run() -> None:

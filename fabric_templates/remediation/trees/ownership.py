@@ -10,7 +10,8 @@ from fabric_templates.naming import PREFIX
 from fabric_templates.remediation.trees.leaves import Leaves
 from fabric_templates.remediation.trees.tables import Path, TreeReading, matched
 
-_ORIGINATED = f"{PREFIX}OWN-"
+#: The prefix lists of what the switch itself originates, and of what it announces: there an aggregate has an entry.
+_ORIGINATED, _ANNOUNCED = f"{PREFIX}OWN-", f"{PREFIX}ANNOUNCE-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ def split(running: Leaves, wanted: Leaves, table: TreeReading) -> Split:
     known, planned = _places(running, table.neighbors), _places(wanted, table.neighbors)
     mentioned = {p for path, value in running.items() if _mentions(path, value) for p in _place(path, table.neighbors)}
     owned = planned | mentioned
-    originated = {word for path in running if any(_ORIGINATED in key for key in path) for word in path if "/" in word}
+    originated = _originated(running)
     networks = _places(running, table.networks) - _places(wanted, table.networks)
     vrfs = {place[:-1] for place in planned}
     return Split(
@@ -37,6 +38,12 @@ def split(running: Leaves, wanted: Leaves, table: TreeReading) -> Split:
         networks=tuple(sorted(n[-1] for n in networks if n[-1] not in originated and n[:-1] in vrfs)),
         taken=tuple(sorted(place[-1] for place in known & planned - mentioned)),
     )
+
+
+def _originated(running: Iterable[Path]) -> set[str]:
+    """What our lists name; of what is announced only whole prefixes, below which there is nothing."""
+    own = {word for path in running if any(_ORIGINATED in key for key in path) for word in path if "/" in word}
+    return own | {path[-1] for path in running if any(_ANNOUNCED in key for key in path) and "/" in path[-1]}
 
 
 def mark(path: Path, table: TreeReading) -> int:

@@ -25,6 +25,7 @@ JUDGES = (
             Break(r"graceful restart aware;\n  long lived", "graceful restart off;\n  long lived"),
             Break(r"receive limit \d+ action restart", "receive limit action restart"),
             Break(r"10\.244\.0\.0/16\{26,26\}", "10.244.0.0/33{26,26}"),
+            Break(r"ORIGIN_INCOMPLETE", "ORIGIN_UNKNOWN"),
         ),
     ),
 )
@@ -47,7 +48,10 @@ RAN = (
     ),
     ran(f"{_LIVE}::test_too_many_prefixes_close_the_session", "maxPrefixes"),
     ran(f"{_LIVE}::test_nodes_dial_in_from_a_range", "listenRanges"),
+    ran(f"{_LIVE}::test_nodes_of_several_ass_dial_in_from_a_range", "listenASFilter"),
     ran(f"{_LIVE}::test_a_wrong_password_is_no_session", "password"),
     ran(f"{_LIVE}::test_a_packet_from_afar_is_no_session", "ttlSecurity"),
+    ran(f"{_LIVE}::test_nodes_of_one_as_hear_of_each_other", "peerASInPath"),
+    ran(f"{_LIVE}::test_the_racks_other_switch_is_believed_last", "setOrigin"),
     ran("tests/interop/test_bird_state.py::test_bird_runs_what_the_plan_says", "description", "localASN"),
 )

@@ -18,7 +18,7 @@ from tests.switches.platforms.ansible_parsers import Data, parsed, prefix_entrie
 
 READS = frozenset(
     (
-        *("asn", "router_id", "networks", "entries", "remote_asn", "local_asn", "port", "keepalive"),
+        *("asn", "router_id", "networks", "aggregates", "entries", "remote_asn", "local_asn", "port", "keepalive"),
         *("password", "ttl_security", "multihop", "bfd", "rr_client", "allow_as_in", "next_hop", "max_prefixes"),
         *("families", "export_maps"),
     )
@@ -43,7 +43,12 @@ def _facts(bgp: str, text: str, plan: SwitchPlan) -> Facts:
     families = [_family(block) for block in blocks]
     inside = instance["vrfs"]["vrf_"]
     networks = frozenset(name for family in families for name in family.get("network", ()))
-    own = {"asn": instance["as_number"], "router_id": inside["router_id"], "networks": networks}
+    own = {
+        "asn": instance["as_number"],
+        "router_id": inside["router_id"],
+        "networks": networks,
+        "aggregates": frozenset(one["address"] for one in inside.get("aggregate_address", ())),
+    }
     found: Facts = {("switch", ""): own, **_prefix_lists(text)}
     for name, entry in inside["neighbor"].items():
         if name.startswith("UNDERLAY-LISTEN-"):
@@ -139,6 +144,7 @@ JUDGES = (
         breaks=(
             Break(r"maximum-routes 64", "maximum-routes 65"),
             Break(r"eq 26", "eq 27"),
+            Break(r"aggregate-address 10\S+", "aggregate-address 10.244.0.0/15"),
             Break(r"transport remote-port \d+", "transport remote-port 1791"),
             Break(r"neighbor (10\.1\.\S+) next-hop-unchanged", r"neighbor \1 next-hop-self"),
             Break(r"      neighbor 10\.1\.1\.1 activate\n", ""),

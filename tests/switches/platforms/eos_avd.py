@@ -82,6 +82,7 @@ _INSTANCE: tuple[tuple[str, Any], ...] = (
     (r"no bgp default ipv4-unicast", lambda: {"bgp": {"default": {"ipv4_unicast": False}}}),
     (r"bgp cluster-id (\S+)", lambda v: {"bgp_cluster_id": v}),
     (r"maximum-paths (\d+) ecmp (\d+)", lambda a, b: {"maximum_paths": {"paths": int(a), "ecmp": int(b)}}),
+    (r"aggregate-address (\S+)", lambda v: {"aggregate_addresses": [{"prefix": v}]}),
     (r"graceful-restart-helper long-lived", lambda: {"graceful_restart_helper": {"enabled": True, "long_lived": True}}),
     (
         r"bgp route-reflector preserve-attributes",
@@ -244,7 +245,7 @@ def _put(entry: Data, table: tuple[tuple[str, Any], ...], words: str) -> bool:
         if match := re.fullmatch(pattern, words):
             for key, value in make(*match.groups()).items():
                 old = entry.get(key)
-                entry[key] = old | value if isinstance(old, dict) else value
+                entry[key] = old | value if isinstance(old, dict) else old + value if isinstance(old, list) else value
             return True
     return False
 
@@ -260,7 +261,17 @@ def _named(entries: list[Data], key: str, name: str) -> Data:
 #: The fields of tests.switches.facts that the data has.
 READS = frozenset(
     (
-        *("asn", "router_id", "cluster_id", "networks", "remote_asn", "local_asn", "description", "passive"),
+        *(
+            "asn",
+            "router_id",
+            "cluster_id",
+            "networks",
+            "aggregates",
+            "remote_asn",
+            "local_asn",
+            "description",
+            "passive",
+        ),
         *("hold", "keepalive", "ttl_security", "multihop", "bfd", "bfd_receive", "bfd_transmit", "bfd_multiplier"),
         *("rr_client", "as_override", "allow_as_in", "max_prefixes", "add_paths", "families"),
         *("import_maps", "export_maps"),
@@ -278,6 +289,7 @@ def facts(data: Data) -> Facts:
             "router_id": bgp["router_id"],
             "cluster_id": bgp.get("bgp_cluster_id"),
             "networks": frozenset(networks),
+            "aggregates": frozenset(one["prefix"] for one in bgp.get("aggregate_addresses", ())),
         }
     }
     for entry in bgp.get("neighbors", ()):

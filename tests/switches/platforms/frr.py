@@ -27,6 +27,7 @@ def meaning(files: Files, plan: SwitchPlan) -> list[str]:
     return [line for line in (done.stdout + done.stderr).splitlines() if _COMPLAINT.search(line)]
 
 
+_AGGREGATES = "tests/interop/test_aggregates.py"
 _DESIGNS = "tests/interop/test_frr_designs.py"
 _LIVE = "tests/interop/test_live_switches.py"
 _RENDER = "tests/interop/test_render_frr.py"
@@ -85,8 +86,11 @@ RAN = (
     ),
     ran(f"{_LIVE}::test_too_many_prefixes_close_the_session", "maxPrefixes"),
     ran(f"{_LIVE}::test_nodes_dial_in_from_a_range", "listenRanges"),
+    ran(f"{_LIVE}::test_nodes_of_several_ass_dial_in_from_a_range", "listenASFilter"),
     ran(f"{_LIVE}::test_a_wrong_password_is_no_session", "password"),
     ran(f"{_LIVE}::test_a_packet_from_afar_is_no_session", "ttlSecurity"),
+    ran(f"{_LIVE}::test_nodes_of_one_as_hear_of_each_other", "peerASInPath"),
+    ran(f"{_LIVE}::test_the_racks_other_switch_is_believed_last", "setOrigin"),
     ran(f"{_DESIGNS}::test_one_as_for_all_nodes_and_what_lets_the_other_racks_routes_in", "asOverride"),
     ran(f"{_DESIGNS}::test_nodes_in_one_subnet", "nextHopSelf"),
     ran(f"{_DESIGNS}::test_sessions_between_loopbacks", "multihop", "reachableBy"),
@@ -98,4 +102,10 @@ RAN = (
         "longLivedStaleTime",
     ),
     ran(f"{_DESIGNS}::test_add_paths_sends_a_node_every_path", "addPaths"),
+    ran(f"{_AGGREGATES}::test_a_racks_switch_announces_the_pool_and_only_the_rack_knows_its_blocks", "aggregates"),
+    ran(
+        f"{_AGGREGATES}::test_a_switch_that_has_lost_a_node_reaches_it_over_the_racks_other_one",
+        "aggregates",
+        "setOrigin",
+    ),
 )

@@ -25,7 +25,7 @@ from tests.switches.platforms.ansible_parsers import (
 
 READS = frozenset(
     (
-        *("asn", "router_id", "networks", "entries", "remote_asn", "local_asn", "passive"),
+        *("asn", "router_id", "networks", "aggregates", "entries", "remote_asn", "local_asn", "passive"),
         *("hold", "keepalive", "password", "multihop", "bfd", "rr_client", "allow_as_in", "next_hop"),
         *("max_prefixes", "families", "import_maps", "export_maps"),
     )
@@ -61,7 +61,8 @@ def _facts(instance: Data, families: list[Data], plan: SwitchPlan) -> Facts:
         ("switch", ""): {
             "asn": instance["as_number"],
             "router_id": instance["bgp"]["router_id"]["address"],
-            "networks": frozenset(_network(n) for family in families for n in family.get("networks", ())),
+            "networks": _networks(families, "networks", "mask"),
+            "aggregates": _networks(families, "aggregate_addresses", "netmask"),
         },
     }
     for name, entry in instance.get("neighbors", {}).items():
@@ -70,9 +71,10 @@ def _facts(instance: Data, families: list[Data], plan: SwitchPlan) -> Facts:
     return facts
 
 
-def _network(entry: Data) -> str:
-    text = f"{entry['address']}/{entry['mask']}" if "mask" in entry else entry["address"]
-    return str(ip_network(text, strict=False))
+def _networks(families: list[Data], key: str, mask: str) -> frozenset[str]:
+    entries = [entry for family in families for entry in family.get(key, ())]
+    texts = (f"{entry['address']}/{entry[mask]}" if mask in entry else entry["address"] for entry in entries)
+    return frozenset(str(ip_network(text, strict=False)) for text in texts)
 
 
 def _ranges(plan: SwitchPlan, group: str, session: dict[str, Any]) -> Facts:
@@ -142,6 +144,7 @@ JUDGES = (
             Break(r"ge 26 le 26", "le 26"),
             Break(r"UNDERLAY-NODES-IN-V4 in\n", "UNDERLAY-NODES-OUT-V4 in\n"),
             Break(r"fall-over bfd", "fallover bfd"),
+            Break(r"aggregate-address (\S+) 255.255.0.0", r"aggregate-address \1 255.254.0.0"),
             Break(r"timers 3 9", "timers 3 10"),
             Break(r"  network (\S+) mask 255.255.255.255", r"  network \1 mask 255.255.255.0"),
         ),

@@ -23,7 +23,8 @@ from tests.switches.platforms.ansible_parsers import (
 
 READS = frozenset(
     (
-        *("asn", "router_id", "networks", "remote_asn", "local_asn", "local_address", "passive", "hold", "keepalive"),
+        *("asn", "router_id", "networks", "aggregates", "remote_asn", "local_asn", "local_address", "passive"),
+        *("hold", "keepalive"),
         *("ttl_security", "multihop", "bfd", "bfd_multiplier", "rr_client", "as_override", "allow_as_in", "next_hop"),
         *("max_prefixes", "add_paths", "long_lived", "families", "import_maps", "export_maps"),
     )
@@ -31,7 +32,9 @@ READS = frozenset(
 
 
 #: What is compared beside them.
-ALSO: frozenset[Feature] = frozenset(("ecmp", "maxPrefixesRestart", "maxPrefixesWarning", "multipathRelax"))
+ALSO: frozenset[Feature] = frozenset(
+    ("ecmp", "maxPrefixesRestart", "maxPrefixesWarning", "multipathRelax", "peerASInPath")
+)
 
 
 def complaints(files: Files, plan: SwitchPlan) -> list[str]:
@@ -51,6 +54,7 @@ def _constants(instance: Data, families: Data, inside: Data) -> list[str]:
         paths = family.get("maximum_paths", {})
         used = {kind: paths.get(kind, {}).get("max_path_value") for kind in ("ebgp", "ibgp")}
         found += unlike(name, used, {"ebgp": PATHS, "ibgp": PATHS})
+        found += unlike(name, family, {"as_path_loopcheck_out_disable": True})
     for name, neighbor in inside.get("vrfs", {}).get("vrf_", {}).get("neighbors", {}).items():
         for family in neighbor["address_family"].values():
             limit = {"threshold_value": WARN_PERCENT, "restart": RESTART_MINUTES}
@@ -60,9 +64,17 @@ def _constants(instance: Data, families: Data, inside: Data) -> list[str]:
 
 def _facts(instance: Data, families: Data, inside: Data) -> Facts:
     own = instance["vrfs"]["vrf_"]
-    networks = frozenset(n["network"] for family in families.values() for n in family.get("networks", ()))
+    networks, aggregates = (
+        frozenset(one[field] for family in families.values() for one in family.get(key, ()))
+        for key, field in (("networks", "network"), ("aggregate_address", "value"))
+    )
     found: Facts = {
-        ("switch", ""): {"asn": instance["as_number"], "router_id": own["bgp"]["router_id"], "networks": networks}
+        ("switch", ""): {
+            "asn": instance["as_number"],
+            "router_id": own["bgp"]["router_id"],
+            "networks": networks,
+            "aggregates": aggregates,
+        }
     }
     policies = inside.get("vrfs", {}).get("vrf_", {}).get("neighbors", {})
     for name, entry in own.get("neighbors", {}).items():
@@ -115,8 +127,10 @@ JUDGES = (
         breaks=(
             Break(r"maximum-prefix 64 80", "maximum-prefix 65 80"),
             Break(r"restart 5", "restart 50"),
+            Break(r"aggregate-address fd00\S+", "aggregate-address fd00::/47"),
             Break(r"maximum-paths ibgp 16", "maximum-path ibgp 16"),
             Break(r" bgp bestpath as-path multipath-relax\n", ""),
+            Break(r"  as-path-loopcheck out disable\n", ""),
             Break(r"(neighbor 10\.1\.1\.1\n(?:  .*\n)*?)   next-hop-self\n", r"\1"),
             Break(r"  session-open-mode passive-only\n", "  passive\n"),
             Break(r"UNDERLAY-NODES-IN-V4 in\n", "UNDERLAY-NODES-OUT-V4 in\n"),

@@ -14,9 +14,9 @@ from tests.switches.platforms import junos_parser
 #: what Junos cannot take inside a text is `_` in them.
 READS = frozenset(
     """
-    asn router_id networks remote_asn local_asn local_address passive port hold password multihop bfd bfd_receive
-    bfd_transmit bfd_multiplier rr_client as_override allow_as_in next_hop max_prefixes add_paths long_lived families
-    import_maps export_maps limit entries
+    asn router_id networks aggregates remote_asn local_asn local_address passive port hold password multihop bfd
+    bfd_receive bfd_transmit bfd_multiplier rr_client as_override allow_as_in next_hop max_prefixes add_paths long_lived
+    families import_maps export_maps limit entries
     """.split()  # noqa: SIM905 - thirty lines of quotes are harder to read
 )
 
@@ -46,6 +46,7 @@ JUDGES = (
             Break(r" unicast loops \d", " loops 2"),
             Break(r"then community delete \S+", "then community drop X"),
             Break(r"teardown 80 idle-timeout", "teardown 80 idle-time"),
+            Break(r"origin incomplete", "origin unknown"),
         ),
     ),
     Judge(
@@ -59,6 +60,8 @@ JUDGES = (
             Break(r"advertise-peer-as", "as-override"),
             Break(r"peer-limit \d+", "peer-limit 5"),
             Break(r"maximum 64", "maximum 63"),
+            Break(r"aggregate route (\S+) brief", r"aggregate route \1 full"),
+            Break(r"from protocol aggregate", "from protocol static"),
         ),
         proves=features_of(READS - {"hold"}),
     ),

@@ -102,7 +102,8 @@ def facts(text: str) -> Facts:
             "asn": asn,
             "router_id": options["router-id"],
             "cluster_id": next(iter(clusters)) if len(clusters) == 1 else None,
-            "networks": frozenset(_originated(policies)),
+            "networks": frozenset(_originated(policies, "direct")),
+            "aggregates": _aggregates(options, policies),
         }
     }
     for one in policies.get("route-filter-list", ()):
@@ -117,10 +118,17 @@ def facts(text: str) -> Facts:
     return found
 
 
-def _originated(policies: dict[str, Any]) -> Iterator[str]:
+def _aggregates(options: dict[str, Any], policies: dict[str, Any]) -> frozenset[str]:
+    """Those that are made and may leave."""
+    tables = (options, *options.get("rib", ()))
+    made = {route["name"] for one in tables for route in one.get("aggregate", {}).get("route", ()) if "brief" in route}
+    return frozenset(made & set(_originated(policies, "aggregate")))
+
+
+def _originated(policies: dict[str, Any], protocol: str) -> Iterator[str]:
     for one in policies["policy-statement"]:
         for term in one["term"] if one["name"].startswith("UNDERLAY-ORIGIN-") else ():
-            if "direct" in term.get("from", {}).get("protocol", ()):
+            if protocol in term.get("from", {}).get("protocol", ()):
                 yield from (f["address"] for f in term["from"]["route-filter"] if "exact" in f)
 
 

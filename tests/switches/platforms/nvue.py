@@ -30,6 +30,8 @@ JUDGES = (
             Break(r"(enable|state): '?(on|enabled)'?", "enabled: true"),
             Break(r"router-id: \S+", "router-id: 10.0.1.300"),
             Break(r"passive-mode: \S+", "passive-mode: on"),
+            Break(r"aggregate-route:", "aggregate-address:"),
+            Break(r"origin: incomplete", "origin: unknown"),
         ),
     ),
 )

@@ -24,7 +24,7 @@ from tests.switches.platforms.ansible_parsers import (
 
 READS = frozenset(
     (
-        *("asn", "router_id", "cluster_id", "networks", "entries", "remote_asn", "local_asn", "passive"),
+        *("asn", "router_id", "cluster_id", "networks", "aggregates", "entries", "remote_asn", "local_asn", "passive"),
         *("hold", "keepalive", "password", "ttl_security", "multihop", "bfd", "rr_client", "as_override"),
         *("allow_as_in", "next_hop", "max_prefixes", "add_paths", "families", "import_maps", "export_maps"),
     )
@@ -32,7 +32,9 @@ READS = frozenset(
 
 
 #: What is compared beside them.
-ALSO: frozenset[Feature] = frozenset(("ecmp", "maxPrefixesRestart", "maxPrefixesWarning", "multipathRelax"))
+ALSO: frozenset[Feature] = frozenset(
+    ("ecmp", "maxPrefixesRestart", "maxPrefixesWarning", "multipathRelax", "peerASInPath")
+)
 
 
 def complaints(files: Files, plan: SwitchPlan) -> list[str]:
@@ -44,7 +46,20 @@ def complaints(files: Files, plan: SwitchPlan) -> list[str]:
     module = "cisco.nxos.bgp_neighbor_address_family"
     inside = parsed(module, "Bgp_neighbor_address_familyTemplate", flattened(module, bgp))
     facts = _facts(instance, families, inside) | _prefix_lists(text)
-    return [*differences(plan, facts, READS), *_constants(instance, families, inside)]
+    return [*differences(plan, facts, READS), *_constants(instance, families, inside), *_checked(plan, inside)]
+
+
+def _checked(plan: SwitchPlan, inside: Data) -> list[str]:
+    """Nodes of eBGP to which routes with their AS would not be sent."""
+    neighbors = inside.get("vrfs", {}).get("vrf_", {}).get("neighbors", {})
+    nodes = (s for s in plan.sessions if s.peer.startswith("node/") and s.type == "ebgp")
+    wanted = {"disable_peer_as_check": True}
+    return [
+        complaint
+        for name in (s.interface or s.peer_address for s in nodes)
+        for family in neighbors[name]["address_family"].values()
+        for complaint in unlike(name, family, wanted)
+    ]
 
 
 def _constants(instance: Data, families: Data, inside: Data) -> list[str]:
@@ -64,13 +79,17 @@ def _constants(instance: Data, families: Data, inside: Data) -> list[str]:
 
 def _facts(instance: Data, families: Data, inside: Data) -> Facts:
     own = instance["vrfs"]["vrf_"]
-    networks = frozenset(n["prefix"] for family in families.values() for n in family.get("networks", ()))
+    networks, aggregates = (
+        frozenset(n["prefix"] for family in families.values() for n in family.get(key, ()))
+        for key in ("networks", "aggregate_address")
+    )
     found: Facts = {
         ("switch", ""): {
             "asn": instance["as_number"],
             "router_id": own["router_id"],
             "cluster_id": own.get("cluster_id"),
             "networks": networks,
+            "aggregates": aggregates,
         },
     }
     policies = inside.get("vrfs", {}).get("vrf_", {}).get("neighbors", {})
@@ -140,12 +159,14 @@ JUDGES = (
         breaks=(
             Break(r"maximum-prefix 64 80", "maximum-prefix 65 80"),
             Break(r"      as-override\n      disable-peer-as-check\n", "      as-override\n"),
+            Break(r"      disable-peer-as-check\n", ""),
             Break(r"restart 5", "restart 50"),
             Break(r"maximum-paths ibgp 16", "maximum-path ibgp 16"),
             Break(r"  bestpath as-path multipath-relax\n", ""),
             Break(r"next-hop-self all", "next-hop-self"),
             Break(r"    transport connection-mode passive\n", ""),
             Break(r"eq 26", "le 26"),
+            Break(r"    aggregate-address 10\S+\n", ""),
             Break(r"UNDERLAY-NODES-IN-V4 in\n", "UNDERLAY-NODES-OUT-V4 in\n"),
             Break(r"ttl-security hops 1", "ttl-security hop 1"),
             Break(r"timers 3 9", "timers 3 10"),

@@ -109,6 +109,7 @@ JUDGES = (
             Break(r"holdtime \d+", "holdtime 2"),
             Break(r"10\.244\.0\.0/16 prefixlen = 26", "10.244.0.0/33 prefixlen = 26"),
             Break(r"peer-as \d+", "peer-as 4294967296"),
+            Break(r"origin incomplete", "origin unknown"),
         ),
     ),
     Judge(
@@ -144,6 +145,10 @@ RAN = (
     ran(f"{_LIVE}::test_too_many_prefixes_close_the_session", "maxPrefixes"),
     ran(f"{_LIVE}::test_a_wrong_password_is_no_session", "password"),
     ran(f"{_LIVE}::test_a_packet_from_afar_is_no_session", "ttlSecurity"),
+    ran(f"{_LIVE}::test_nodes_dial_in_from_a_range", "listenRanges"),
+    ran(f"{_LIVE}::test_nodes_of_several_ass_dial_in_from_a_range", "listenASFilter"),
+    ran(f"{_LIVE}::test_nodes_of_one_as_hear_of_each_other", "peerASInPath"),
+    ran(f"{_LIVE}::test_the_racks_other_switch_is_believed_last", "setOrigin"),
     ran(
         "tests/interop/test_live_helper.py::test_the_routes_of_a_dead_node_stay_where_it_said_it_would_return",
         "gracefulRestart",

@@ -1,0 +1,1 @@
+"""Platforms whose configuration is a document, JSON, YAML or TOML: what it is to become, and how to say that."""
