@@ -16,6 +16,7 @@ frr-pythontools                /usr/lib/frr/frr-reload.py
 bird2                          birdc
 gobgpd                         gobgp
 openbgpd                       bgpctl
+patch                          patch
 gcc                            gcc
 libc6-dev                      /usr/include/stdio.h
 containernetworking-plugins    /usr/lib/cni/ptp

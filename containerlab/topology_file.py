@@ -27,8 +27,8 @@ _NODE_NO_EFFECT = (
     "enforce-startup-config", "suppress-startup-config", "auto-remove", "ports", "env-files", "user", "entrypoint",
     "cmd", "publish", "runtime", "mgmt-ipv4", "mgmt-ipv6", "network-mode", "cpu", "cpu-set", "memory", "extras",
     "config", "stages", "dns", "certificate", "healthcheck", "aliases", "devices", "cap-add", "shm-size",
-    "components", "credentials", "volumes", "hostname", "link-apply-mode", "privileged", "cgroupns-mode", "cgroup-parent",
-    "pid-mode", "tmpfs", "security-opts",
+    "components", "credentials", "volumes", "hostname", "link-apply-mode", "privileged", "cgroupns-mode",
+    "cgroup-parent", "pid-mode", "tmpfs", "security-opts",
 )  # fmt: skip
 _ROOT_KEYS, _ROOT_NO_EFFECT = ("name", "prefix", "topology"), ("mgmt", "settings", "debug")
 _TOPOLOGY_KEYS = ("defaults", "kinds", "groups", "nodes", "links")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +21,7 @@ from underlay.devices.access import Access, Login, has_driver
 from underlay.devices.drivers import Driver
 from underlay.devices.options import DEFAULT_INVENTORY, CredentialsOption, DriverOption, InventoryOption
 from underlay.options import DEFAULT_STORE, FilesOption, OutputOption, StoreOption
-from underlay.output import Format, Refused, print_data, print_problems
+from underlay.output import Format, Refused, print_data, print_problems, print_text
 from underlay.passwords import passwords_of
 from underlay.planning import declared
 from underlay.running_config import running_config
@@ -68,7 +67,7 @@ def diff(
     if output is Format.table:
         print_problems(remedy.problems, verbose=True)
         # As they are: the console makes spaces of tabs, and `patch` wants them.
-        sys.stdout.writelines(f"{line}\n" for line in remedy.lines)
+        print_text("".join(f"{line}\n" for line in remedy.lines))
     else:
         print_data(_document(switch, wanted, remedy), output)
     if remedy.lines or errors(remedy.problems):

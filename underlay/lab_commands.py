@@ -161,7 +161,7 @@ class _Progress:
     """One moving line on a terminal; a line per stage where there is none."""
 
     def __init__(self) -> None:
-        self._terminal = Console(stderr=True, highlight=False)
+        self._terminal = Console(stderr=True, highlight=False, emoji=False)
         self._line: Status | None = None
         self._last = ""
 

@@ -30,8 +30,9 @@ class Format(StrEnum):
     yaml = "yaml"
 
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# Without emoji: fd00:100::1 is an address, and `:100:` would be made a picture.
+console = Console(highlight=False, emoji=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 _PIPE_WIDTH = 10_000
 _STYLES = {"error": "bold red", "warning": "yellow", "info": "dim"}
@@ -44,6 +45,11 @@ class Refused(Exception):
         super().__init__(message)
         self.problems = tuple(problems)
         self.message = message
+
+
+def print_text(text: str) -> None:
+    """Configurations and their lines, to the byte: a console would make spaces of tabs."""
+    sys.stdout.write(text)
 
 
 def print_data(data: Any, how: Format) -> None:
@@ -68,7 +74,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         table.add_row(*(_cell(value) for value in row))
     if title:  # in front of the table: as a part of it, it would be broken where the table ends
         console.print(Text(title, style="bold"))
-    Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
+    Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
 
 
 def print_problems(problems: Iterable[Problem], *, verbose: bool = False) -> None:

@@ -27,7 +27,7 @@ from underlay.options import (
     StoreOption,
     SwitchOption,
 )
-from underlay.output import Format, Refused, console, print_codes, print_data, print_problems
+from underlay.output import Format, Refused, console, print_codes, print_data, print_problems, print_text
 from underlay.passwords import passwords_of as passwords_of
 from underlay.plan_table import print_plan
 from underlay.rendered_output import RenderFormat, write_ansible, write_files
@@ -113,7 +113,7 @@ def render(
         write_files(out, rendered, compiled.switches, with_secrets=with_secrets)
     else:
         for text in (text for files in rendered.values() for text in files.values()):
-            console.print(text, markup=False, end="")
+            print_text(text)
 
 
 def _for_platform(compiled: Plan, platform: str | None) -> Plan:

@@ -33,7 +33,7 @@ from underlay.devices.drivers import Driver, confirming
 from underlay.devices.napalm_device import NapalmDevice
 from underlay.devices.options import DEFAULT_INVENTORY, CredentialsOption, DriverOption, InventoryOption
 from underlay.options import DEFAULT_STORE, FilesOption, StoreOption
-from underlay.output import Refused, console, print_problems
+from underlay.output import Refused, console, print_problems, print_text
 from underlay.output import errors as errors_out
 from underlay.pushing_confirmed import LOOKS, Change, check_change, push_confirmed
 from underlay.switch_shell import Said, SwitchShell
@@ -162,7 +162,7 @@ def _ways(switch: str, wanted: SwitchPlan, running: str, passwords: dict[SecretK
         found = ways(switch, wanted, running, passwords)
     print_problems(found.problems, verbose=True)
     for line in found.shown:
-        console.print(line, markup=False)
+        print_text(f"{line}\n")
     if errors(found.problems):
         raise Refused(message="nothing was changed")
     return found

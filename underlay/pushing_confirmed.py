@@ -22,7 +22,7 @@ from underlay.comparing import check_or_refuse, refusing
 from underlay.devices.access import telling
 from underlay.devices.device import ConfirmingDevice, DeviceError
 from underlay.devices.drivers import Driver, Napalm, confirming, row
-from underlay.output import Refused, console, print_problems
+from underlay.output import Refused, console, print_problems, print_text
 from underlay.output import errors as errors_out
 
 Passwords = Mapping[SecretKeyRef, str]
@@ -81,7 +81,7 @@ def push_confirmed(device: ConfirmingDevice, change: Change, *, dry_run: bool) -
     with telling(change.where, "the candidate"):
         device.load("\n".join(with_ends(lines, change.driver.closes)) + "\n")
         difference = device.difference()
-    console.print(change.driver.without_secrets(difference), markup=False)
+    print_text(f"{change.driver.without_secrets(difference)}\n")
     if dry_run or not difference:
         with telling(change.where, "the candidate stays"):
             device.discard()

@@ -80,6 +80,13 @@ checks:
 """
 
 
+POWER = """
+checks:
+  - fail: {power: r2}
+    then: [{sessions: {node: r1, with: r2, state: down}}, {no-ping: {from: h1, to: h2, family: ipv4}}]
+    recover: {then: [{sessions: all}, {ping: {from: h1, to: h2, family: ipv4}}]}
+"""
+
 #: Stands for `docker exec -i {container}`: a command in a node, with that node's vtysh.
 ENTER = """#!/bin/sh
 node=$1 folder=/run/underlay/lab/NAME/nodes/$1
@@ -299,6 +306,17 @@ checks:
         running.kill()
     wait_until("bgpd goes on", lambda: up.state_of("bgpd", "r2") in "SR")
     assert up.state_of("bgpd", "r1") in "SR"
+
+
+def test_a_node_without_power_comes_back_and_after_a_kill_it_does_so_by_lab_up(up: SmallLab) -> None:
+    assert {one["status"] for one in up.tests(POWER).values()} == {"passed"}
+    never = POWER.replace("{no-ping: {from: h1", "{within: 30m, ping: {from: h1")
+    with subprocess.Popen(up.argv(text=never), cwd=ROOT, stdout=subprocess.DEVNULL) as running:
+        wait_until("r2 has no power", lambda: not up.link_is_up("r2", "eth3"))
+        running.kill()
+    wait_until("its links are up again", lambda: up.link_is_up("r2", "eth3"))
+    up.underlay("up", str(up.topology))
+    assert {one["status"] for one in up.tests("checks: [{sessions: all}]").values()} == {"passed"}
 
 
 def test_a_lab_is_tested_by_commands_in_its_nodes(up: SmallLab) -> None:
