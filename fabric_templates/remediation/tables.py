@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import resources
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from fabric_templates.remediation import table_files
 
 Patterns = Annotated[tuple[re.Pattern[str], ...], Field(default=())]
 Slot = tuple[str, ...]
@@ -136,12 +136,10 @@ def _first(patterns: tuple[re.Pattern[str], ...], line: str) -> Slot:
 
 def names() -> tuple[str, ...]:
     """The platforms whose running configuration can be compared, sorted."""
-    files = resources.files(__package__).iterdir()
-    return tuple(sorted(f.name.removesuffix(".yml") for f in files if f.name.endswith(".yml")))
+    return table_files.names(__package__)
 
 
 @cache
 def load(platform: str) -> Reading:
     """The table of a platform of `names()`."""
-    text = resources.files(__package__).joinpath(f"{platform}.yml").read_text("utf-8")
-    return Reading.model_validate(yaml.safe_load(text))
+    return table_files.load(__package__, platform, Reading)

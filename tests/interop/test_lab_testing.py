@@ -315,7 +315,7 @@ def test_a_node_without_power_comes_back_and_after_a_kill_it_does_so_by_lab_up(u
         wait_until("r2 has no power", lambda: not up.link_is_up("r2", "eth3"))
         running.kill()
     wait_until("its links are up again", lambda: up.link_is_up("r2", "eth3"))
-    up.underlay("up", str(up.topology))
+    up.underlay("up", str(up.topology), "-f", str(up.folder / "declaration.yaml"))
     assert {one["status"] for one in up.tests("checks: [{sessions: all}]").values()} == {"passed"}
 
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import resources
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
+from fabric_templates.remediation import table_files
 from fabric_templates.remediation.tables import KeyPattern, Patterns
 
 
@@ -50,12 +49,10 @@ class FileReading(BaseModel):
 
 def names() -> tuple[str, ...]:
     """The platforms there are, sorted."""
-    files = resources.files(__package__).iterdir()
-    return tuple(sorted(f.name.removesuffix(".yml") for f in files if f.name.endswith(".yml")))
+    return table_files.names(__package__)
 
 
 @cache
 def load(platform: str) -> FileReading:
     """The table of a platform of `names()`."""
-    text = resources.files(__package__).joinpath(f"{platform}.yml").read_text("utf-8")
-    return FileReading.model_validate(yaml.safe_load(text))
+    return table_files.load(__package__, platform, FileReading)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib import resources
 from typing import Literal, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ConfigDict
+
+from fabric_templates.remediation import table_files
 
 Path = tuple[str, ...]
 
@@ -118,8 +119,7 @@ def _expression(key: str) -> re.Pattern[str]:
 
 def names() -> tuple[str, ...]:
     """The platforms there are, sorted."""
-    files = resources.files(__package__).iterdir()
-    return tuple(sorted(f.name.removesuffix(".yml") for f in files if f.name.endswith(".yml")))
+    return table_files.names(__package__)
 
 
 def load(platform: str, settings: Mapping[str, str]) -> DocumentReading:
@@ -129,7 +129,7 @@ def load(platform: str, settings: Mapping[str, str]) -> DocumentReading:
 
 @cache
 def _load(platform: str, settings: tuple[tuple[str, str], ...]) -> DocumentReading:
-    text = resources.files(__package__).joinpath(f"{platform}.yml").read_text("utf-8")
+    text = table_files.text(__package__, platform)
     for name, value in settings:
         text = text.replace(f"<{name}>", value)
     return DocumentReading.model_validate(yaml.safe_load(text))

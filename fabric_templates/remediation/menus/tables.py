@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
+
+from fabric_templates.remediation import table_files
 
 
 class Menu(BaseModel):
@@ -56,12 +56,10 @@ class MenuReading(BaseModel):
 
 def names() -> tuple[str, ...]:
     """The platforms there are, sorted."""
-    files = resources.files(__package__).iterdir()
-    return tuple(sorted(f.name.removesuffix(".yml") for f in files if f.name.endswith(".yml")))
+    return table_files.names(__package__)
 
 
 @cache
 def load(platform: str) -> MenuReading:
     """The table of a platform of `names()`."""
-    text = resources.files(__package__).joinpath(f"{platform}.yml").read_text("utf-8")
-    return MenuReading.model_validate(yaml.safe_load(text))
+    return table_files.load(__package__, platform, MenuReading)

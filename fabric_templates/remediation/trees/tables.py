@@ -5,11 +5,9 @@ A place in the tree is written as the keys that lead to it; `*` is any key, `{ke
 
 from __future__ import annotations
 
-from functools import cache
-from importlib import resources
-
-import yaml
 from pydantic import BaseModel, ConfigDict
+
+from fabric_templates.remediation import table_files
 
 Path = tuple[str, ...]
 KEY = "{key}"
@@ -51,12 +49,10 @@ def matched(pattern: Path, path: Path) -> Path | None:
 
 def names() -> tuple[str, ...]:
     """The platforms there are, sorted."""
-    files = resources.files(__package__).iterdir()
-    return tuple(sorted(f.name.removesuffix(".yml") for f in files if f.name.endswith(".yml")))
+    return table_files.names(__package__)
 
 
 @cache
 def load(platform: str) -> TreeReading:
     """The table of a platform of `names()`."""
-    text = resources.files(__package__).joinpath(f"{platform}.yml").read_text("utf-8")
-    return TreeReading.model_validate(yaml.safe_load(text))
+    return table_files.load(__package__, platform, TreeReading)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from importlib import resources
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from fabric_templates.remediation import table_files
 
 Path = tuple[str, ...]
 KEY = "{key}"
@@ -88,12 +88,10 @@ def _is(pattern: str, word: str) -> bool:
 
 def names() -> tuple[str, ...]:
     """The platforms there are, sorted."""
-    files = resources.files(__package__).iterdir()
-    return tuple(sorted(f.name.removesuffix(".yml") for f in files if f.name.endswith(".yml")))
+    return table_files.names(__package__)
 
 
 @cache
 def load(platform: str) -> WordReading:
     """The table of a platform of `names()`."""
-    text = resources.files(__package__).joinpath(f"{platform}.yml").read_text("utf-8")
-    return WordReading.model_validate(yaml.safe_load(text))
+    return table_files.load(__package__, platform, WordReading)
