@@ -5,6 +5,8 @@ A place in the tree is written as the keys that lead to it; `*` is any key, `{ke
 
 from __future__ import annotations
 
+from functools import cache
+
 from pydantic import BaseModel, ConfigDict
 
 from fabric_templates.remediation import table_files
