@@ -37,8 +37,8 @@ class Scripts:
         """Puts `files` there, readable by nobody else, and has the switch's parser look at `plan`."""
         put = "\n".join(f"cat > {name} <<'{self._end}'\n{text.rstrip()}\n{self._end}" for name, text in files.items())
         return f"""set -e
-umask 077
 mkdir -p "$(dirname {quote(self.folder)})"
+umask 077
 mkdir {quote(self.folder)} || {{ test ! -e {quote(self.folder)} || exit {BUSY}; exit 1; }}
 cd {quote(self.folder)}
 {put}
