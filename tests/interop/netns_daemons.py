@@ -123,8 +123,9 @@ class Frr:
         self.write(configuration)
         sockets = ("--vty_socket", str(self.directory), "-z", str(self.directory / "zserv.api"), "-P", "0")
         if zebra:
-            pid = str(self.directory / "zebra.pid")
-            network.start(namespace, str(DAEMONS / "zebra"), *sockets, "-i", pid)
+            pid, empty = str(self.directory / "zebra.pid"), self.directory / "zebra.conf"
+            empty.touch()  # without one it reads the machine's own
+            network.start(namespace, str(DAEMONS / "zebra"), *sockets, "-i", pid, "-f", str(empty))
             eventually(lambda: (self.directory / "zserv.api").exists())
         alone = (() if zebra else ("-Z",)) + (() if rib else ("-n",))
         if integrated:
