@@ -320,6 +320,7 @@ def _listen_range(view: ReflectorView, cidr: str) -> ListenRange:
         graceful_restart_time=spec.graceful_restart_time,
         long_lived_stale_time=spec.long_lived_stale_time,
         rr_client=True,
+        cluster_id=view.cluster_id,
         add_paths=spec.add_paths,
         add_path_limit=spec.add_path_limit,
         import_filters=view.filters[0],

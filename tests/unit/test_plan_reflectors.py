@@ -140,7 +140,7 @@ def test_who_comes_from_an_accepted_prefix_is_a_client_on_the_terms_of_the_other
     (listens,), (named,) = plan.listen_ranges, plan.sessions
     shared = {field.name for field in fields(ListenRange)} & {field.name for field in fields(Session)}
     assert {name: getattr(listens, name) for name in shared} == {name: getattr(named, name) for name in shared}
-    assert shared == {field.name for field in fields(ListenRange)} - {"cidr", "limit"}
+    assert shared == {field.name for field in fields(ListenRange)} - {"cidr", "limit", "peer_asns"}
     assert listens.password == SecretKeyRef("bgp", "key")
     assert (listens.rr_client, listens.import_filters, listens.export_filters) == (True, ("one-way",), ())
     assert listens.to_json()["password"] == {"secretKeyRef": {"name": "bgp", "key": "key"}}
