@@ -15,7 +15,7 @@ from fabric_templates.render import render
 from tests.switches.matrix import BASE, PASSWORDS, build, cases
 from tests.switches.scenarios import SCENARIOS
 
-RELEASES = ("24.7", "25.3")
+RELEASES = ("24.3", "24.7", "25.3")
 
 
 @cache
@@ -89,7 +89,7 @@ def test_every_group_has_both_policies_in_each_family_that_is_on(release: str) -
 
 
 def test_an_as_path_has_its_place_of_the_release() -> None:
-    before, since = (tree_of(r)["srl_nokia-routing-policy:routing-policy"] for r in RELEASES)
+    before, since = (tree_of(r)["srl_nokia-routing-policy:routing-policy"] for r in ("24.10", "25.3"))
     nodes = [{one["name"]: one for one in tree["as-path-set"]}["UNDERLAY-NODES"] for tree in (before, since)]
     assert nodes == [
         {"name": "UNDERLAY-NODES", "expression": "65101+"},
@@ -130,14 +130,49 @@ def test_own_addresses_go_to_the_fabric_and_not_to_nodes() -> None:
     assert own["UNDERLAY-NODES-OUT-V4"] == []
 
 
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_another_module_adds_has_that_module_before_its_name(release: str) -> None:
+    """RFC 7951, section 4: BGP, static routes, their next hops and aggregates are all added to network-instance."""
+    added = set()
+    for _, tree in trees(release):
+        (instance,) = tree["srl_nokia-network-instance:network-instance"]
+        added |= {*instance, *instance["protocols"]} - {"name", "protocols"}
+    parts = ("bgp", "static-routes", "next-hop-groups", "aggregate-routes")
+    assert added == {f"srl_nokia-{part}:{part}" for part in parts}
+
+
+def test_before_24_7_a_session_has_one_policy_for_what_it_is_sent() -> None:
+    """Its group's, or one that sets the next hop too, where the list of 24.7 begins with a policy for that."""
+    before, since = (tree_of(r, **SCENARIOS["ibgp-tor-reflects"] | FEWER) for r in ("24.3", "24.7"))
+    one, several = ([f.get("export-policy") for f in every(bgp_of(t)["neighbor"], "afi-safi")] for t in (before, since))
+    assert all(policy is None or isinstance(policy, str) for policy in one)
+    assert one == [listed and listed[1] + listed[0].removeprefix("UNDERLAY-NEXT-HOP") for listed in several]
+    steps = set(filter(None, one))
+    assert {policy.partition("-OUT-")[2][3:] for policy in steps} == {"SELF", "SELF-ALL"}
+    for policy in before["srl_nokia-routing-policy:routing-policy"]["policy"]:
+        accepted = [s for s in policy["statement"] if s.get("match", {}).get("protocol") == "srl_nokia-common:bgp"]
+        own = [s["name"] for s in accepted if "next-hop" in s["action"].get("bgp", {})]
+        plain = [s["name"] for s in accepted if not s["name"].endswith("-external")]
+        expected = {"SELF": [f"{name}-external" for name in plain], "SELF-ALL": plain}
+        assert own == expected.get(policy["name"].partition("-OUT-")[2][3:], []), policy["name"]
+
+
 #: The designs as far as the platform can say them: the other golden files refuse
 #: GTSM and long-lived graceful restart.
 FEWER = {"ttlSecurity": "no", "longLived": "none"}
 GOLDEN = Path(__file__).parent / "golden_fewer"
 
 
-@pytest.mark.parametrize("name", ["ebgp-as-per-rack", "ebgp-as-per-node", "ibgp-tor-reflects"])
-def test_golden_of_what_it_can_say(name: str, equals_golden: Callable[[Path, str], None]) -> None:
-    files = render("tor-1a", build(BASE | SCENARIOS[name] | FEWER, "srlinux@25.3"))
+@pytest.mark.parametrize(
+    ("platform", "name"),
+    [
+        ("srlinux@25.3", "ebgp-as-per-rack"),
+        ("srlinux@25.3", "ebgp-as-per-node"),
+        ("srlinux@25.3", "ibgp-tor-reflects"),
+        ("srlinux@24.3", "ibgp-tor-reflects"),
+    ],
+)
+def test_golden_of_what_it_can_say(platform: str, name: str, equals_golden: Callable[[Path, str], None]) -> None:
+    files = render("tor-1a", build(BASE | SCENARIOS[name] | FEWER, platform))
     for file, text in files.items():
-        equals_golden(GOLDEN / "srlinux" / name / file, text)
+        equals_golden(GOLDEN / platform.removesuffix("@25.3") / name / file, text)

@@ -5,5 +5,5 @@ from __future__ import annotations
 from tests.switches.judges import Judge
 
 JUDGES: tuple[Judge, ...] = ()
-#: Both sides of 25.3.
-RELEASES = ("24.10", "25.3")
+#: Both sides of 24.7 and of 25.3.
+RELEASES = ("24.3", "24.10", "25.3")

@@ -2,9 +2,9 @@
 
 They are those of VyOS 1.4 and later, and know the lines of 1.5 in part. Not read are: `peer-group` and `listen` (so
 nothing of listen ranges), `local-as`, `ttl-security`, `bfd`, `interface v6only` (so of an unnumbered session neither
-group nor AS), `addpath-tx-all`, `enforce-first-as`, `capability extended-nexthop`, `maximum-paths` inside of a family,
-`nexthop-self force` (so no next hop is compared), lists of paths and of communities, and what a route map takes away.
-The parser of static routes is no template and is not asked.
+group nor AS), descriptions of several words, `addpath-tx-all`, `enforce-first-as`, `capability extended-nexthop`,
+`maximum-paths` inside of a family, `nexthop-self force` (so no next hop is compared), lists of paths and communities,
+and what a route map takes away. The parser of static routes is no template and is not asked.
 
 Nothing here reads the whole file: no package has the definitions that VyOS makes its own parser of.
 """
@@ -12,17 +12,16 @@ Nothing here reads the whole file: no package has the definitions that VyOS make
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 from peering.session import SwitchPlan
-from tests.switches.facts import Facts, differences, features_of
+from tests.switches.facts import Facts, differences, facts_of, features_of
 from tests.switches.judges import Break, Files, Judge
 from tests.switches.platforms.ansible_parsers import Data, parsed, prefix_entries
 
 READS = frozenset(
     (
-        *("asn", "router_id", "cluster_id", "networks", "aggregates", "entries", "description", "local_address"),
+        *("asn", "router_id", "cluster_id", "networks", "aggregates", "entries", "remote_asn", "local_address"),
         *("passive", "port", "hold", "keepalive", "connect_retry", "password", "multihop", "rr_client", "as_override"),
         *("allow_as_in", "max_prefixes", "families", "import_maps", "export_maps"),
     )
@@ -30,9 +29,17 @@ READS = frozenset(
 
 
 def read_back(files: Files, plan: SwitchPlan) -> list[str]:
-    """Listen ranges are left out of the plan, because nothing of them is read."""
     lines = files["underlay.set"].splitlines()
-    return differences(replace(plan, listen_ranges=()), _switch(lines) | _prefix_lists(lines), READS)
+    found = _switch(lines) | _prefix_lists(lines)
+    return differences(plan, found | _unread(plan, found), READS)
+
+
+def _unread(plan: SwitchPlan, found: Facts) -> Facts:
+    """What is taken as it should be: listen ranges, and the AS of an unnumbered session."""
+    expected = facts_of(plan)
+    links = {("neighbor", session.interface) for session in plan.sessions if session.interface} & found.keys()
+    ranges = {key: fields for key, fields in expected.items() if key[0] == "range"}
+    return ranges | {key: found[key] | {"remote_asn": expected[key]["remote_asn"]} for key in links}
 
 
 def _switch(lines: list[str]) -> Facts:
@@ -68,7 +75,6 @@ def _session(entry: Data, active: dict[str, Data]) -> dict[str, Any]:
     timers = entry.get("timers", {})
     return {
         "remote_asn": entry.get("remote_as"),
-        "description": entry.get("description"),
         "local_address": entry.get("update_source"),
         "passive": bool(entry.get("passive")),
         "port": entry.get("port", 179),
@@ -118,7 +124,8 @@ JUDGES = (
                 r"prefix-list6 UNDERLAY-DEFAULT-V6 rule 5 action permit",
                 "prefix-list6 UNDERLAY-DEFAULT-V6 rule 5 action deny",
             ),
-            Break(r"maximum-prefix 64", "maximum-prefix 65"),
+            Break(r"(neighbor \S+) remote-as \d+", r"\1 remote-as 64999"),
+            Break(r"(neighbor \S+ \S+ \S+) maximum-prefix 64", r"\1 maximum-prefix 65"),
             Break(r"timers holdtime \d+", "timers holdtime 10"),
             Break(r"timers connect \d+", "timer connect 5"),
             Break(r"ebgp-multihop \d+", "ebgp-multihop 9"),
@@ -128,7 +135,7 @@ JUDGES = (
                 r"neighbor (\S+) address-family ipv4-unicast route-reflector-client",
                 r"neighbor \1 route-reflector-client",
             ),
-            Break(r"allowas-in number \d+", "allowas-in number 9"),
+            Break(r"(neighbor \S+ \S+ \S+) allowas-in number \d+", r"\1 allowas-in number 9"),
             Break(r"(neighbor \S+) port \d+", r"\1 port 1791"),
         ),
     ),
