@@ -101,6 +101,7 @@ class Speaker:
         self._exabgp_restarts = 0
         self._route_count = 0
         self._mtu: int | None = None
+        self._reported: BGPNodeStatusSpec | None = None
         self._stopped = asyncio.Event()
         self._status = StatusWriter(store, node)
         self._reader = ViewReader(store, node)
@@ -140,7 +141,14 @@ class Speaker:
         """What is known now."""
         plan, up = self._view.plan if self._view else None, set(self._sessions.up())
         established = sum(session.peer_address in up for session in plan.sessions) if plan else 0
-        return NodeState(self._view, established, self._mtu)
+        return NodeState(
+            self._view,
+            established,
+            self._mtu,
+            exabgp_runs=self._exabgp is not None and self._exabgp.ready,
+            omitted=self._rendered.omitted if self._rendered else {},
+            report=self._reported,
+        )
 
     async def _watch_store(self) -> None:
         """Turns changes of the store into triggers; a lost watch is begun again."""
@@ -388,17 +396,15 @@ class Speaker:
         for line in self._limits.news(usages):
             self._log(line)
         problems = [*(p.line() for p in view.problems), *(u.line() for u in usages if u.near)]
-        await self._status.write(
-            BGPNodeStatusSpec(
-                node=self._node,
-                sessions=self._rows(view, session_notes(view.plan, view.policy, usages) if view.plan else {}),
-                blocks=(*view.blocks, *view.borrowed),
-                kernel_routes=self._route_count,
-                problems=(*problems, *filter(None, self._problems.values())),
-                exabgp_restarts=self._exabgp_restarts,
-            ),
-            time.time(),
+        self._reported = BGPNodeStatusSpec(
+            node=self._node,
+            sessions=self._rows(view, session_notes(view.plan, view.policy, usages) if view.plan else {}),
+            blocks=(*view.blocks, *view.borrowed),
+            kernel_routes=self._route_count,
+            problems=(*problems, *filter(None, self._problems.values())),
+            exabgp_restarts=self._exabgp_restarts,
         )
+        await self._status.write(self._reported, time.time())
 
     def _rows(self, view: NodeView, notes: dict[str, str]) -> tuple[PeerStatus, ...]:
         sessions = view.plan.sessions if view.plan else ()
