@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LAB ?= dual-tor
+IMAGE ?= underlay:0.1.0
 STAMP := $(VENV)/.installed
 
-.PHONY: lab lab-down test check bench setup unit crds
+.PHONY: lab lab-down test check bench setup unit crds image
 
 setup: $(STAMP)
 	@sh containerlab/prerequisites.sh
@@ -55,3 +56,6 @@ bench: setup
 	@$(MAKE) --silent -C bench/rrbench
 	@$(SUDO) $(BIN)/python bench/reflector.py --budget 300 --write
 	@$(SUDO) $(BIN)/python bench/reflector_stop.py
+
+image:
+	@docker build --tag $(IMAGE) .
