@@ -162,7 +162,7 @@ async def _controller(
     store = open_store(url)
     beside = _health(health, {"/livez": alive, "/readyz": alive})
     try:
-        await _until_signalled(_together(Controller(store, log, graces, render_to, with_secrets).run, *beside))
+        await until_signalled(_together(Controller(store, log, graces, render_to, with_secrets).run, *beside))
     finally:
         await store.close()
 
@@ -173,7 +173,8 @@ async def _together(*works: Beside) -> None:
             group.create_task(work())
 
 
-async def _until_signalled(work: Coroutine[Any, Any, None]) -> None:
+async def until_signalled(work: Coroutine[Any, Any, None]) -> None:
+    """Until it ends, or SIGTERM or SIGINT ends it."""
     task = asyncio.ensure_future(work)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)

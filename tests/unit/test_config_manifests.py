@@ -29,7 +29,7 @@ CONFIG = ROOT / "config"
 OVERLAYS = sorted(path.parent for path in CONFIG.glob("overlays/*/kustomization.yaml"))
 COMPONENTS = sorted(path.parent for path in CONFIG.glob("components/*/kustomization.yaml"))
 #: Schemas that Kubernetes does not have.
-OTHERS = ("underlay.io/", "monitoring.coreos.com/")
+OTHERS = ("underlay.io/", "monitoring.coreos.com/", "cert-manager.io/")
 SAMPLE_OF = {
     "ebgp-as-per-rack": "dual-tor",
     "ebgp-as-per-node": "as-per-node",
@@ -115,11 +115,12 @@ RIGHTS = {
     ("DaemonSet", "underlay-speaker"): {"NET_ADMIN", "NET_RAW"},
     ("Deployment", "underlay-reflector"): {"NET_BIND_SERVICE"},
     ("Deployment", "underlay-controller"): set(),
+    ("Deployment", "underlay-webhook"): set(),
 }
 
 
-def test_no_container_has_more_rights_than_it_says(tmp_path: Path) -> None:
-    documents = [*build(CONFIG / "default"), *build(CONFIG / "overlays" / "reflectors")]
+def test_no_container_has_more_rights_than_it_says(everything: list[Document]) -> None:
+    documents = [*build(CONFIG / "default"), *everything]
     mesh = {("DaemonSet", "underlay-speaker"): {"NET_BIND_SERVICE"}}
     workloads = [d for d in documents if d["kind"] in ("DaemonSet", "Deployment")]
     assert {(d["kind"], d["metadata"]["name"]) for d in workloads} == set(RIGHTS)
@@ -163,7 +164,7 @@ def test_every_account_and_role_that_is_named_is_there(everything: list[Document
 
 CLUSTER_WIDE = {
     "Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
+    "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration",
 }  # fmt: skip
 
 
