@@ -44,6 +44,7 @@ _CNI_OPTIONS = {
     "cni_bin_dir": "--cni-bin-dir",
     "cni_socket": "--cni-socket",
     "cni_queue": "--cni-queue",
+    "cni_python": "--cni-python",
 }
 _USUAL = CniPlaces()
 
@@ -65,6 +66,9 @@ def speaker(
     cni_queue: Annotated[
         Path, typer.Option(help="Where it leaves DELs while the agent is away.", metavar="DIR")
     ] = _USUAL.queue,
+    cni_python: Annotated[
+        Path | None, typer.Option(help="The node's Python that runs the plugin, 3.11 or later.", metavar="PATH")
+    ] = None,
     health: HealthOption = None,
 ) -> None:
     """Run the node agent: sessions by ExaBGP, blocks by IPAM, learned routes into the kernel.
@@ -73,7 +77,7 @@ def speaker(
     """
     if not is_name(node):
         raise typer.BadParameter(f"{node!r} is no name of a Node", param_hint="--node")
-    places = CniPlaces(cni_net_dir, cni_bin_dir, cni_socket, cni_queue)
+    places = CniPlaces(cni_net_dir, cni_bin_dir, cni_socket, cni_queue, cni_python)
     _check_places(ctx, cni, places)
     asyncio.run(_speaker(node, store, run_dir, exabgp_user, places if cni else None, _endpoint(health)))
 
@@ -110,8 +114,9 @@ def _check_places(ctx: typer.Context, cni: bool, places: CniPlaces) -> None:
     for name, option in _CNI_OPTIONS.items():
         if is_written(ctx, name) and not cni:
             raise typer.BadParameter("goes with --cni", param_hint=option)
-        if not ctx.params[name].is_absolute():
-            raise typer.BadParameter(f"{ctx.params[name]} is no absolute path", param_hint=option)
+        path = ctx.params[name]
+        if path is not None and not path.is_absolute():
+            raise typer.BadParameter(f"{path} is no absolute path", param_hint=option)
     if len(os.fsencode(places.socket)) > LONGEST_SOCKET_PATH:
         message = f"is longer than the {LONGEST_SOCKET_PATH} bytes that a unix socket's path may have"
         raise typer.BadParameter(message, param_hint=_CNI_OPTIONS["cni_socket"])
