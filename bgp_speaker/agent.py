@@ -363,7 +363,8 @@ class Speaker:
     async def _announce(self) -> None:
         view, plan, exabgp = self._view, self._plan, self._exabgp
         if view is not None and plan is not None and exabgp is not None and exabgp.ready:
-            everything = desired_announcements(plan, view.blocks, view.policy, view.borrowed)
+            services = (*view.services.ranges, *view.services.addresses)
+            everything = desired_announcements(plan, view.blocks, view.policy, view.borrowed, services)
             refused = await self._announcer.announce(exabgp, everything, plan.sessions, self._sessions.up())
             self._note("announcements", f"ExaBGP refused {refused[0]!r}" if refused else "")
             self._reporting.trigger()
@@ -419,14 +420,17 @@ class Speaker:
 
 
 def _discarded(view: NodeView) -> tuple[str, ...]:
-    """What the node attracts as a whole: its blocks, and the pools that it announces. The rest of it goes nowhere."""
+    """What the node attracts as a whole: its blocks, and the pools that it announces. The rest of it goes nowhere.
+
+    Not the ranges of services: what the node itself sends to a service is routed before it is translated.
+    """
     pools = aggregates_of(view.blocks, view.plan.aggregates) if view.plan else ()
     return (*view.blocks, *pools)
 
 
 def _decides_routes(view: NodeView) -> tuple[object, ...]:
     """What of a view decides about what is announced and what is learned."""
-    return view.plan, view.policy, view.blocks, view.borrowed, view.lent, view.passwords
+    return view.plan, view.policy, view.blocks, view.borrowed, view.lent, view.passwords, view.services
 
 
 def _sessions_of(view: NodeView) -> int:
