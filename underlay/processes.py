@@ -18,6 +18,7 @@ from bgp_speaker.agent import AlreadyRunning, Beside, Speaker
 from ipam.collector import LEAK_GRACE_S
 from peering.prefixes import format_address
 from peering.resource import is_name
+from peering.store.interest import speaker_interests
 from peering.store.open_store import open_store
 from underlay.controller import Controller, Graces
 from underlay.health_server import Answer, Paths, alive, keep_serving, unless
@@ -139,7 +140,7 @@ def _health(place: Endpoint | None, paths: Paths) -> list[Beside]:
 async def _speaker(
     node: str, url: str, run_dir: Path, exabgp_user: str, places: CniPlaces | None, health: Endpoint | None
 ) -> None:
-    store, claims = open_store(url), BlockClaims()
+    store, claims = open_store(url, speaker_interests(node)), BlockClaims()
     agent = Speaker(node, store, run_dir, claims.claim, log, exabgp_user)
     beside: list[Beside] = _health(
         health,
@@ -164,7 +165,7 @@ async def _speaker(
 async def _controller(
     url: str, graces: Graces, render_to: Path | None, with_secrets: bool, health: Endpoint | None
 ) -> None:
-    store = open_store(url)
+    store = open_store(url, ())
     beside = _health(health, {"/livez": alive, "/readyz": alive})
     try:
         await until_signalled(_together(Controller(store, log, graces, render_to, with_secrets).run, *beside))

@@ -62,7 +62,7 @@ class Certificate:
 
 
 async def serve(place: Endpoint, certificate: Certificate, url: str, max_loss: float) -> None:
-    store = open_store(url)
+    store = open_store(url, ())
     try:
         await until_signalled(_serve(place, certificate, Questions(store, max_loss)))
     finally:
