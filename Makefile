@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LAB ?= dual-tor
+IMAGE ?= underlay:0.1.0
 STAMP := $(VENV)/.installed
 JUDGES := $(VENV)/.judges
 
-.PHONY: lab lab-down test check bench setup unit crds
+.PHONY: lab lab-down test check bench setup unit crds image
 
 setup: $(STAMP)
 	@sh containerlab/prerequisites.sh
@@ -61,3 +62,6 @@ bench: setup
 	@$(MAKE) --silent -C bench/rrbench
 	@$(SUDO) $(BIN)/python bench/reflector.py --budget 300 --write
 	@$(SUDO) $(BIN)/python bench/reflector_stop.py
+
+image:
+	@docker build --tag $(IMAGE) .

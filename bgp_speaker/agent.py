@@ -101,6 +101,7 @@ class Speaker:
         self._exabgp_restarts = 0
         self._route_count = 0
         self._mtu: int | None = None
+        self._reported: BGPNodeStatusSpec | None = None
         self._stopped = asyncio.Event()
         self._status = StatusWriter(store, node)
         self._reader = ViewReader(store, node)
@@ -140,7 +141,14 @@ class Speaker:
         """What is known now."""
         plan, up = self._view.plan if self._view else None, set(self._sessions.up())
         established = sum(session.peer_address in up for session in plan.sessions) if plan else 0
-        return NodeState(self._view, established, self._mtu)
+        return NodeState(
+            self._view,
+            established,
+            self._mtu,
+            exabgp_runs=self._exabgp is not None and self._exabgp.ready,
+            omitted=self._rendered.omitted if self._rendered else {},
+            report=self._reported,
+        )
 
     async def _watch_store(self) -> None:
         """Turns changes of the store into triggers; a lost watch is begun again."""
@@ -355,7 +363,8 @@ class Speaker:
     async def _announce(self) -> None:
         view, plan, exabgp = self._view, self._plan, self._exabgp
         if view is not None and plan is not None and exabgp is not None and exabgp.ready:
-            everything = desired_announcements(plan, view.blocks, view.policy, view.borrowed)
+            services = (*view.services.ranges, *view.services.addresses)
+            everything = desired_announcements(plan, view.blocks, view.policy, view.borrowed, services)
             refused = await self._announcer.announce(exabgp, everything, plan.sessions, self._sessions.up())
             self._note("announcements", f"ExaBGP refused {refused[0]!r}" if refused else "")
             self._reporting.trigger()
@@ -388,17 +397,15 @@ class Speaker:
         for line in self._limits.news(usages):
             self._log(line)
         problems = [*(p.line() for p in view.problems), *(u.line() for u in usages if u.near)]
-        await self._status.write(
-            BGPNodeStatusSpec(
-                node=self._node,
-                sessions=self._rows(view, session_notes(view.plan, view.policy, usages) if view.plan else {}),
-                blocks=(*view.blocks, *view.borrowed),
-                kernel_routes=self._route_count,
-                problems=(*problems, *filter(None, self._problems.values())),
-                exabgp_restarts=self._exabgp_restarts,
-            ),
-            time.time(),
+        self._reported = BGPNodeStatusSpec(
+            node=self._node,
+            sessions=self._rows(view, session_notes(view.plan, view.policy, usages) if view.plan else {}),
+            blocks=(*view.blocks, *view.borrowed),
+            kernel_routes=self._route_count,
+            problems=(*problems, *filter(None, self._problems.values())),
+            exabgp_restarts=self._exabgp_restarts,
         )
+        await self._status.write(self._reported, time.time())
 
     def _rows(self, view: NodeView, notes: dict[str, str]) -> tuple[PeerStatus, ...]:
         sessions = view.plan.sessions if view.plan else ()
@@ -413,14 +420,17 @@ class Speaker:
 
 
 def _discarded(view: NodeView) -> tuple[str, ...]:
-    """What the node attracts as a whole: its blocks, and the pools that it announces. The rest of it goes nowhere."""
+    """What the node attracts as a whole: its blocks, and the pools that it announces. The rest of it goes nowhere.
+
+    Not the ranges of services: what the node itself sends to a service is routed before it is translated.
+    """
     pools = aggregates_of(view.blocks, view.plan.aggregates) if view.plan else ()
     return (*view.blocks, *pools)
 
 
 def _decides_routes(view: NodeView) -> tuple[object, ...]:
     """What of a view decides about what is announced and what is learned."""
-    return view.plan, view.policy, view.blocks, view.borrowed, view.lent, view.passwords
+    return view.plan, view.policy, view.blocks, view.borrowed, view.lent, view.passwords, view.services
 
 
 def _sessions_of(view: NodeView) -> int:

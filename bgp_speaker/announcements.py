@@ -38,16 +38,21 @@ _FABRIC_OF_OUR_OWN = ("node/", "reflector/")
 
 
 def desired_announcements(
-    plan: SpeakerPlan, blocks: Iterable[str], policy: NodePolicy = _NOTHING, borrowed: Iterable[str] = ()
+    plan: SpeakerPlan,
+    blocks: Iterable[str],
+    policy: NodePolicy = _NOTHING,
+    borrowed: Iterable[str] = (),
+    services: Iterable[str] = (),
 ) -> Announced:
     """The whole set for every session that has a peer's address; empty sets are kept, so that they are withdrawn to.
 
-    `borrowed` are prefixes of single addresses.
+    `borrowed` are prefixes of single addresses, `services` what is announced for services.
     """
     blocks = tuple(blocks)
     kept = [pack_prefix(cidr) for cidr in plan.unexported]
     own = {one: not any(contains(cidr, pack_prefix(one)) for cidr in kept) for one in (*blocks, *borrowed)}
     own |= {host_prefix(loopback): True for loopback in plan.loopbacks}
+    own |= dict.fromkeys(services, True)
     outside = _aggregated(own, plan, blocks)
     told = ((s, own if s.peer.startswith(_FABRIC_OF_OUR_OWN) else outside) for s in plan.sessions if s.peer_address)
     return {s.peer_address: _for_session(s, plan, prefixes, policy) for s, prefixes in told}

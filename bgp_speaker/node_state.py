@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from bgp_speaker.node_view import NodeView
+from peering.resources.observed import BGPNodeStatusSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +20,6 @@ class NodeState:
     view: NodeView | None = None
     established: int = 0
     mtu: int | None = None
+    exabgp_runs: bool = False
+    omitted: Mapping[str, str] = field(default_factory=dict)
+    report: BGPNodeStatusSpec | None = None

@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from bgp_speaker.node_policy import NodePolicy, node_policy
+from peering import services
 from peering.compile import Compiler
 from peering.prefixes import host_prefix
 from peering.problems import Problem, errors
 from peering.resource import Resource
+from peering.resources.bgp_configuration import BGPConfigurationSpec
 from peering.resources.catalog import PLAN_KINDS
 from peering.resources.ipam import BlockAffinitySpec
+from peering.services import Announced
 from peering.session import SecretKeyRef, SpeakerPlan
 from peering.snapshot import Snapshot
 from peering.store.passwords import references, resolve
@@ -28,7 +31,7 @@ from peering.store.protocol import Store
 from peering.store.resources import Loader
 
 #: What a speaker watches. Blocks of other nodes wake it too; they cost one comparison.
-WATCHED = (*PLAN_KINDS, "Secret", "BlockAffinity")
+WATCHED = (*PLAN_KINDS, "Secret", "BlockAffinity", *services.KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class NodeView:
     """`plan` is None while there is no such Node: then nothing is announced and every session goes.
 
     `blocks` are the node's own, `borrowed` prefixes of single addresses that it has in blocks of others, `lent` those
-    that others have in its own. `others_peer`: another node has sessions in the plan.
+    that others have in its own. `others_peer`: another node has sessions in the plan. `services` are the service
+    addresses that it announces.
     """
 
     plan: SpeakerPlan | None = None
@@ -49,6 +53,7 @@ class NodeView:
     passwords: Mapping[SecretKeyRef, str] = field(default_factory=dict, repr=False)
     problems: tuple[Problem, ...] = ()
     others_peer: bool = False
+    services: Announced = services.NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class _Compiled:
     pools: tuple[Resource, ...]
     problems: tuple[Problem, ...]
     others_peer: bool
+    configuration: BGPConfigurationSpec
 
 
 class ViewReader:
@@ -98,7 +104,12 @@ class ViewReader:
             passwords=await resolve(self._store, references(plan.sessions if plan else ())),
             problems=(*unreadable, *compiled.problems),
             others_peer=in_force.others_peer,
+            services=self._services(in_force, resources),
         )
+
+    def _services(self, in_force: _Compiled, resources: list[Resource]) -> Announced:
+        labels = in_force.node.labels if in_force.node else {}
+        return services.announced_services(in_force.configuration, resources, self._name, labels)
 
     def _compile(self, declared: list[Resource]) -> _Compiled:
         last = self._last
@@ -119,6 +130,7 @@ class ViewReader:
             node=snapshot.get("Node", self._name),
             pools=tuple(snapshot.all("IPPool").values()),
             problems=tuple(p for p in errors(compiled.problems) if p.object in mine),
+            configuration=snapshot.configuration(),
             others_peer=any(one.sessions for name, one in compiled.speakers.items() if name != self._name),
         )
 

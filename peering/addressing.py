@@ -104,6 +104,12 @@ def address_rules(pools: Iterable[IPPoolSpec], labels: Sequence[Mapping[str, str
     ]
 
 
+def range_rules(cidr: str) -> tuple[PrefixRule, PrefixRule]:
+    """A range as a whole, and single addresses of it."""
+    bits = numbers(cidr).bits
+    return exactly(cidr), PrefixRule(cidr, bits, bits)
+
+
 def aggregates(
     pools: Iterable[IPPoolSpec], by: Literal["rack", "pool"], labels: Sequence[Mapping[str, str]] | None = None
 ) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from peering.rack_sessions import RackView, rack_offers, rack_views
 from peering.reflector_sessions import ReflectorView, client_offers, peering_offers, reflector_plan, reflector_views
 from peering.resources.fabric import SwitchSpec
 from peering.resources.pools import IPPoolSpec
+from peering.services import ranges_of
 from peering.session import Plan, PrefixRule, ReflectorPlan, Session, SpeakerPlan, SwitchPlan
 from peering.snapshot import Snapshot
 
@@ -172,12 +173,13 @@ class Compiler:
     ) -> dict[str, SwitchPlan]:
         rack_of = switch_plans.racks_of_switches(racks, problems)
         pools, borrowable = addressing.exported_pools(snapshot), addressing.borrowable_pools(snapshot)
+        services = ranges_of(snapshot.configuration())
         kept = self._memo.table("switches")
         plans: dict[str, SwitchPlan] = {}
         for name, resource in snapshot.all("Switch").items():
             mine = sessions.get(("switch", name), ())
             names = dict.fromkeys(s.peer.removeprefix("node/") for s in mine if s.peer.startswith("node/"))
-            inputs = (resource, rack_of.get(name), mine, tuple(nodes[n] for n in names), pools, borrowable)
+            inputs = (resource, rack_of.get(name), mine, tuple(nodes[n] for n in names), pools, borrowable, services)
             plans[name] = kept.get(name, inputs, switch_plans.switch_plan)
             problems += switch_plans.router_id_problem(name, plans[name])
         return plans

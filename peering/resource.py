@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from peering.calico_ipam import read_affinity, read_block, read_handle
 from peering.foreign import Document, Reading
 from peering.kubernetes_node import read_node
+from peering.kubernetes_service import read_endpoint_slice, read_service, write_endpoint_slice, write_service
 from peering.problems import Problem
-from peering.resources.catalog import KINDS, KINDS_AS_WRITTEN, KINDS_ELSEWHERE, KUBERNETES, UNDERLAY, Kind
+from peering.resources.catalog import DISCOVERY, KINDS, KINDS_AS_WRITTEN, KINDS_ELSEWHERE, KUBERNETES, UNDERLAY, Kind
 from peering.resources.fields import Spec, kind_of, shown
 from peering.spec_problems import nearest, path_of, spec_problems, unknown_name
 
@@ -28,7 +29,11 @@ _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _LONGEST_NAME = 253
 _NAME_HINT = "lower-case letters, digits, '-' and '.', at most 253"
 _TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")
-_SECRET_LEVEL = ("apiVersion", "kind", "metadata", "stringData", "data", "type", "immutable")
+#: Kinds of Kubernetes whose fields stand elsewhere than in `spec`.
+_TOP_LEVELS = {
+    "Secret": ("apiVersion", "kind", "metadata", "stringData", "data", "type", "immutable"),
+    "EndpointSlice": ("apiVersion", "kind", "metadata", "addressType", "endpoints", "ports"),
+}
 #: Kubernetes' ObjectMeta: name, labels and annotations are read, the rest is its own.
 _METADATA = (
     "name",
@@ -85,11 +90,9 @@ class Resource:
         api_version = UNDERLAY if UNDERLAY in versions else versions[0]
         document: Document = {"apiVersion": api_version, "kind": self.kind, "metadata": metadata}
         spec = self.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-        if self.kind == "Secret":
-            document["stringData"] = spec.get("values", {})
-        else:
-            document["spec"] = spec
-        return document
+        if KINDS[self.kind].namespaced:
+            metadata["namespace"], _, metadata["name"] = self.name.partition(".")
+        return document | _WRITERS.get(self.kind, _write_ours)(spec)
 
 
 def is_name(text: str) -> bool:
@@ -116,6 +119,8 @@ def parse_resource(document: Any, source: str = "input", version: int = 0) -> Re
     name = metadata.get("name")
     if not isinstance(name, str) or not is_name(name):
         return [_bad_name(f"{source}: {kind.name}", name)]
+    if kind.namespaced:
+        name = f"{metadata.get('namespace') or 'default'}.{name}"
     ref = f"{kind.name}/{name}"
     problems = [*_check_document(document, kind, ref), *_unknown_metadata(metadata, ref)]
     labels = _string_map(metadata.get("labels"), ref, "metadata.labels", problems)
@@ -184,7 +189,7 @@ def _check_document(document: Document, kind: Kind, ref: str) -> list[Problem]:
         hint = f"use {' or '.join(kind.api_versions)}"
         message = "is missing" if given is None else f"{shown(given)} has no {kind.name}"
         problems.append(_problem("unknown-api-version", ref, "apiVersion", message, hint))
-    allowed = _SECRET_LEVEL if kind.name == "Secret" else _TOP_LEVEL
+    allowed = _TOP_LEVELS.get(kind.name, _TOP_LEVEL)
     unknown = [str(key) for key in document if key not in allowed]
     return problems + [unknown_name(ref, path_of((key,)), key, allowed) for key in unknown]
 
@@ -239,10 +244,26 @@ def _read_secret(document: Document) -> Reading:
     return Reading({"values": values}, problems=problems)
 
 
+def _write_ours(spec: Document) -> Document:
+    return {"spec": spec}
+
+
+def _write_secret(spec: Document) -> Document:
+    return {"stringData": spec.get("values", {})}
+
+
+#: The same the other way round, by kind: what stands beside `metadata`.
+_WRITERS: dict[str, Callable[[Document], Document]] = {
+    "Secret": _write_secret,
+    "Service": write_service,
+    "EndpointSlice": write_endpoint_slice,
+}
 #: Documents whose shape is not ours, by API version and kind.
 _READERS: dict[tuple[str, str], Callable[[Document], Reading]] = {
     (KUBERNETES, "Node"): read_node,
     (KUBERNETES, "Secret"): _read_secret,
+    (KUBERNETES, "Service"): read_service,
+    (DISCOVERY, "EndpointSlice"): read_endpoint_slice,
     **{
         (version, kind): reader
         for version in ("projectcalico.org/v3", "crd.projectcalico.org/v1")

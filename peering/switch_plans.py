@@ -77,15 +77,17 @@ def switch_plan(
     members: tuple[NodeFacts, ...],
     pools: tuple[IPPoolSpec, ...],
     borrowable: tuple[IPPoolSpec, ...],
+    services: tuple[str, ...] = (),
 ) -> SwitchPlan:
     """The plan of a switch; `members` are the nodes that it has sessions with, `pools` those that are exported.
 
-    Of those that are `borrowable` nodes may have single addresses in blocks of others.
+    Of those that are `borrowable` nodes may have single addresses in blocks of others. `services` are the ranges that
+    service addresses may be announced from, whole or one by one.
     """
     spec = cast(SwitchSpec, resource.spec)
     networks = tuple(addressing.host_of(a) for a in spec.addresses)
     reflected = any(s.peer.startswith("reflector/") for s in sessions)
-    accept = _accept(members, pools, borrowable, reflected=reflected)
+    accept = _accept(members, pools, borrowable, services, reflected=reflected)
     aggregates = addressing.aggregates(pools, "rack", [node.labels for node in members])
     return SwitchPlan(
         asn=spec.as_number,
@@ -133,10 +135,11 @@ def _accept(
     members: Iterable[NodeFacts],
     pools: tuple[IPPoolSpec, ...],
     borrowable: tuple[IPPoolSpec, ...],
+    services: tuple[str, ...],
     *,
     reflected: bool,
 ) -> tuple[PrefixRule, ...]:
-    """What may come from below: blocks of the pools that these nodes may claim from, and their loopbacks.
+    """What may come from below: blocks of the pools that these nodes may claim from, their loopbacks, and services.
 
     Where nodes may borrow from each other's blocks, single addresses of these pools as well.
     Of a pool that nodes announce whole its blocks too: a switch that is changed before the nodes are loses nothing.
@@ -148,6 +151,7 @@ def _accept(
     rules += addressing.address_rules(borrowable, labels)
     rules += map(addressing.exactly, addressing.aggregates(pools, "pool", labels))
     rules += [addressing.inside(addressing.host_of(a)) for node in members for a in node.loopbacks]
+    rules += [rule for cidr in services for rule in addressing.range_rules(cidr)]
     return addressing.sorted_rules(rules)
 
 

@@ -55,7 +55,7 @@ class _Messages:
 
 
 async def _work(url: str, name: str, folder: Path, messages: _Messages) -> None:
-    store = open_store(url)
+    store = open_store(url, ())
     follower = PlanFollower(store, name, SavedPlan(folder, name), messages.tell, messages.log)
     following = asyncio.ensure_future(follower.run())
     asked = asyncio.ensure_future(_until_parent_is_gone(follower))

@@ -29,6 +29,7 @@ _FAMILIES = (
     "ipam_commands",
     "reflector_view",
     "lab_commands",
+    "webhook",
 )
 #: Commands whose processes stay, and would keep in memory what the other commands need.
 _ALONE = {"reflector": ("reflecting",)}

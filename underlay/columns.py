@@ -42,6 +42,14 @@ _BESIDES: dict[str, tuple[Column, ...]] = {
     ),
     "RouteReflector": (Column("AS", ".spec.asNumber"), Column("Cluster-ID", ".spec.clusterID")),
     "Secret": (Column("Keys", ".stringData"),),
+    "Service": (
+        Column("Type", ".spec.type"),
+        Column("Cluster", ".spec.clusterIPs"),
+        Column("External", ".spec.externalIPs"),
+        Column("Load-balancer", ".spec.loadBalancerIPs"),
+        Column("Traffic", ".spec.externalTrafficPolicy"),
+    ),
+    "EndpointSlice": (Column("Service", ".spec.service"), Column("Ready-on", ".spec.readyOn")),
     "BlockAffinity": (Column("Addresses", ".spec.addresses[*].address"),),
     "BGPNodeStatus": (
         Column("Sessions", ".spec.sessions[*].state"),

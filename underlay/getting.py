@@ -60,7 +60,8 @@ async def _get(url: str, kind: Kind, name: str | None, output: Format) -> None:
 def _print(kind: Kind, resources: Sequence[Resource]) -> None:
     columns = columns_of(kind)
     documents = [_without_secrets(_with_defaults(resource)) for resource in resources]
-    rows = [(d["metadata"]["name"], *(cell(d, column.path) for column in columns)) for d in documents]
+    cells = ([cell(document, column.path) for column in columns] for document in documents)
+    rows = [(resource.name, *found) for resource, found in zip(resources, cells, strict=True)]
     print_table("", ["NAME", *(column.title.upper() for column in columns)], rows)
 
 

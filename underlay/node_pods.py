@@ -41,12 +41,16 @@ _USUAL_MTU = 1500
 
 @dataclass(frozen=True, slots=True)
 class CniPlaces:
-    """Where a node has its CNI things. The defaults are where runtimes look for them."""
+    """Where a node has its CNI things. The defaults are where runtimes look for them.
+
+    `python` runs the plugin. It is the node's, which an agent in a container cannot look for; None is the usual one.
+    """
 
     net_dir: Path = Path("/etc/cni/net.d")
     bin_dir: Path = Path("/opt/cni/bin")
     socket: Path = Path(SOCKET)
     queue: Path = Path(QUEUE)
+    python: Path | None = None
 
 
 class BlockClaims:
@@ -133,7 +137,7 @@ class NodePods:
     def _install(self) -> bool:
         """Whether there is a plugin: one of an earlier agent is better than none."""
         try:
-            install_plugin(self._places.bin_dir)
+            install_plugin(self._places.bin_dir, str(self._places.python or ""))
         except OSError as error:
             self._say("plugin", f"{self._places.bin_dir}: {error.strerror or error} (trying again)")
             return (self._places.bin_dir / PLUGIN).exists()

@@ -12,7 +12,12 @@ from underlay.output import Format
 
 StoreOption = Annotated[
     str,
-    typer.Option("--store", envvar="UNDERLAY_STORE", help="Where resources are kept: sqlite:PATH.", metavar="URL"),
+    typer.Option(
+        "--store",
+        envvar="UNDERLAY_STORE",
+        help="Where resources are kept: sqlite:PATH or kubernetes:CONTEXT.",
+        metavar="URL",
+    ),
 ]
 FilesOption = Annotated[
     list[Path] | None,

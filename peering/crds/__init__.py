@@ -18,6 +18,7 @@ Document = dict[str, Any]
 
 _GROUP, _, _VERSION = UNDERLAY.partition("/")
 _HEAD = "# Made by `make crds` from the models in peering/resources: change those.\n"
+_KUSTOMIZATION = "kustomization.yaml"
 _AGE = Column("Age", ".metadata.creationTimestamp")
 
 
@@ -28,6 +29,12 @@ def crd_files() -> dict[str, str]:
         for kind in KINDS.values()
         if UNDERLAY in kind.api_versions
     }
+
+
+def folder_files() -> dict[str, str]:
+    """What is in `config/crd`: those, and what makes kustomize take the folder as a whole."""
+    made = crd_files()
+    return {**made, _KUSTOMIZATION: _HEAD + yaml.safe_dump({"resources": sorted(made)})}
 
 
 def definition(kind: Kind) -> Document:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from peering.crds import crd_files
+from peering.crds import folder_files
 
 
 def main(arguments: list[str]) -> int:
@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> int:
         return 2
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in crd_files().items():
+    for name, text in folder_files().items():
         (folder / name).write_text(text, encoding="utf-8")
     return 0
 

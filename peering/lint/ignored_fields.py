@@ -39,7 +39,6 @@ def _is(name: str, *values: object) -> Callable[[Any], bool]:
     return lambda spec: getattr(spec, name) in values
 
 
-_SERVICES = "service addresses are not announced; only blocks and loopbacks are"
 _THIRD = "set holdTime to three times the keepalive time you want"
 _OF_NAMESPACES = frozenset(("kubernetes.io/metadata.name",))
 
@@ -63,18 +62,6 @@ IGNORED: dict[str, tuple[Ignored, ...]] = {
             "spec.logSeverityScreen",
             _has("log_severity_screen"),
             "the speaker has one level of logging",
-            "leave it out",
-            "info",
-        ),
-        Ignored("spec.serviceClusterIPs", _has("service_cluster_ips"), _SERVICES, "announce them from elsewhere"),
-        Ignored("spec.serviceExternalIPs", _has("service_external_ips"), _SERVICES, "announce them from elsewhere"),
-        Ignored(
-            "spec.serviceLoadBalancerIPs", _has("service_load_balancer_ips"), _SERVICES, "announce them from elsewhere"
-        ),
-        Ignored(
-            "spec.serviceLoadBalancerAggregation",
-            _has("service_load_balancer_aggregation"),
-            "service addresses are not announced",
             "leave it out",
             "info",
         ),

@@ -16,11 +16,13 @@ from peering.resources import (
     observed,
     pools,
     route_reflector,
+    services,
 )
 from peering.resources.fields import Spec
 
 UNDERLAY = "underlay.io/v1alpha1"
 KUBERNETES = "v1"
+DISCOVERY = "discovery.k8s.io/v1"
 _CALICO = ("projectcalico.org/v3", "crd.projectcalico.org/v1", UNDERLAY)
 
 
@@ -37,7 +39,8 @@ class Column:
 class Kind:
     """A row of the table. `declared` kinds come from the admin, `observed` ones from our processes.
 
-    `aliases` are other names of the kind in manifests, `short_names` those that `kubectl get` takes.
+    `aliases` are other names of the kind in manifests, `short_names` those that `kubectl get` takes. One of a kind that
+    is `namespaced` is called NAMESPACE.NAME here.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Kind:
     aliases: tuple[str, ...] = ()
     short_names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
+    namespaced: bool = False
 
 
 _ROWS = (
@@ -164,6 +168,8 @@ _ROWS = (
         ),
     ),
     Kind("Secret", "secrets", observed.SecretSpec, (KUBERNETES,)),
+    Kind("Service", "services", services.ServiceSpec, (KUBERNETES,), short_names=("svc",), namespaced=True),
+    Kind("EndpointSlice", "endpointslices", services.EndpointSliceSpec, (DISCOVERY,), namespaced=True),
     Kind(
         "BlockAffinity",
         "blockaffinities",
@@ -232,8 +238,10 @@ KINDS_ELSEWHERE = {
     **dict.fromkeys(_POLICY_KINDS, _POLICY),
 }
 
+#: Declared, and no part of the plan: what fills it in later.
+_BESIDE = ("Secret", "Service", "EndpointSlice")
 #: Kinds whose change may change the plan.
-PLAN_KINDS = tuple(row.name for row in _ROWS if row.writer == "declared" and row.name != "Secret")
+PLAN_KINDS = tuple(row.name for row in _ROWS if row.writer == "declared" and row.name not in _BESIDE)
 
 
 def kind_named(text: str) -> Kind | None:

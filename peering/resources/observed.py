@@ -9,7 +9,7 @@ from pydantic import Field
 from peering.resources.fields import OneLine, Spec
 
 #: Seconds between two reports of a speaker to whom nothing happens.
-RENEWAL_S = 30
+RENEWAL_S = 45
 
 
 class PeerStatus(Spec):
@@ -42,7 +42,7 @@ class PeerStatus(Spec):
 class BGPNodeStatusSpec(Spec):
     """What a node's speaker observes: its sessions, blocks and kernel routes, and what is wrong.
 
-    The report is renewed twice a minute, so an old one means that no speaker runs there any more.
+    The report is renewed again and again, so an old one means that no speaker runs there any more.
     """
 
     node: OneLine

@@ -79,6 +79,8 @@ protocol bgp node6 {
   ipv6 { import where net ~ [ fd00:244::/48+ ]; export none; };
 }
 """
+#: What the tests' interpreter needs where it lies in a folder that nobody else may enter.
+AS_ROOT = ("--exabgp-user", "root")
 LISTENER = """
 import socket
 listening = socket.create_server((ADDRESS, 7777), family=socket.AF_INET6 if ":" in ADDRESS else socket.AF_INET)
@@ -101,7 +103,8 @@ class PodLab:
         self.runtime = Runtime(self.node.namespace, folder / "net.d", plugins, folder / "results")
         self._log = lab.folder / f"{self.node.name}.log"
 
-    def start_agent(self) -> None:
+    def start_agent(self, *beside: str, rights: tuple[str, ...] = ()) -> None:
+        """`beside` are more options; `rights` is a command that lets go of rights."""
         places = {
             "--run-dir": self.lab.folder / "run-node-1",
             "--cni-net-dir": self.list.parent,
@@ -109,7 +112,7 @@ class PodLab:
             "--cni-socket": self.lab.folder / "cni" / "agent.sock",
             "--cni-queue": self.queue,
         }
-        argv = [sys.executable, "-m", "underlay", "speaker", "--node", self.node.name, "--exabgp-user", "root", "--cni"]
+        argv = [*rights, sys.executable, "-m", "underlay", "speaker", "--node", self.node.name, "--cni", *beside]
         argv += ["--store", f"sqlite:{self.lab.folder / 'store.db'}"]
         argv += [word for option, path in places.items() for word in (option, str(path))]
         with self._log.open("a") as log:
@@ -196,7 +199,7 @@ def pods(tmp_path: Path) -> Iterator[PodLab]:
 
 def test_pods_come_once_the_node_is_announced_and_go_while_the_agent_is_away(pods: PodLab) -> None:
     pods.set_mtu(1400)
-    pods.start_agent()
+    pods.start_agent(*AS_ROOT)
     soon((pods.folder / "bin" / PLUGIN).exists)
     soon(lambda: "no pods yet: no BGP session is Established, of 2 in the plan" in pods.said())
     assert not pods.list.exists()
@@ -225,7 +228,7 @@ def test_pods_come_once_the_node_is_announced_and_go_while_the_agent_is_away(pod
     assert pods.reaches(four)
     pods.set_mtu(1450)
 
-    pods.start_agent()
+    pods.start_agent(*AS_ROOT)
     soon(lambda: pods.queued() == [] and f"{NETWORK}.two-container" not in pods.held())
     soon(lambda: pods.mtu() == 1450)
     soon(lambda: attached(pods, late))
@@ -245,7 +248,7 @@ def attached(pods: PodLab, pod: Attachment) -> bool:
 
 
 def test_a_router_that_is_gone_takes_no_node_out(pods: PodLab) -> None:
-    pods.start_agent()
+    pods.start_agent(*AS_ROOT)
     pods.router.start(BIRD)
     soon(lambda: pods.mtu() == 1500)
     text = pods.list.read_text()

@@ -23,7 +23,7 @@ from ipam.new_blocks import ensure_blocks
 from ipam.requests import Request
 from peering.resource import Resource, parse_resource
 from peering.resources.catalog import KINDS, UNDERLAY, Kind
-from peering.resources.observed import BGPNodeStatusSpec, PeerStatus
+from peering.resources.observed import RENEWAL_S, BGPNodeStatusSpec, PeerStatus
 from peering.store.sqlite import SqliteStore
 from tests.unit.command_line import run_underlay
 from tests.unit.samples import SAMPLES, dual_tor
@@ -164,7 +164,9 @@ SPEAKER = ("speaker", "--node", "node-1", "--run-dir", "/dev/null/run")
         (("speaker", "--node", "Node_1"), "'Node_1' is no name of a Node"),
         ((*SPEAKER, "--cni-net-dir", "/etc/cni/net.d"), "Invalid value for --cni-net-dir: goes with --cni"),
         ((*SPEAKER, "--cni-queue", "/x"), "Invalid value for --cni-queue: goes with --cni"),
+        ((*SPEAKER, "--cni-python", "/usr/bin/python3"), "Invalid value for --cni-python: goes with --cni"),
         ((*SPEAKER, "--cni", "--cni-bin-dir", "bin"), "bin is no absolute path"),
+        ((*SPEAKER, "--cni", "--cni-python", "python3"), "python3 is no absolute path"),
         ((*SPEAKER, "--cni", "--cni-socket", "/" + "x" * 107), "than the 107 bytes"),
         (("controller", "--grace", "-1"), "should be greater than or equal to 0"),
         (("controller", "--leak-grace", "-1"), "should be greater than or equal to 0"),
@@ -533,14 +535,14 @@ def test_status_exits_with_1_and_the_reason_when_a_session_is_down(shell: Shell)
 
 
 def test_a_report_that_was_not_renewed_says_nothing_about_now(shell: Shell) -> None:
-    report(shell, age=3 * 30 - 5)
+    report(shell, age=3 * RENEWAL_S - 5)
     assert shell("status").exit_code == 0
-    report(shell, age=3 * 30 + 5)
+    report(shell, age=3 * RENEWAL_S + 5)
     result = shell("status", "-o", "json")
     assert result.exit_code == 1
     (node,) = json.loads(result.stdout)
     assert node["sessions"][0]["state"] == "Unknown"
-    assert re.fullmatch(r"no report for 1m3\ds: no speaker runs on the node", node["sessions"][0]["reason"])
+    assert re.fullmatch(r"no report for 2m\d\ds: no speaker runs on the node", node["sessions"][0]["reason"])
     assert "no speaker runs on the node" in shell("status").stderr
 
 
@@ -566,13 +568,13 @@ def test_status_names_the_nodes_that_have_sessions_and_no_report(shell: Shell) -
 
 
 def test_a_report_that_is_overdue_is_an_error_even_without_sessions(shell: Shell) -> None:
-    spec = BGPNodeStatusSpec(node="node-1", reported=time.time() - 95, problems=("ipam: no free block",))
+    spec = BGPNodeStatusSpec(node="node-1", reported=time.time() - 3 * RENEWAL_S - 5, problems=("ipam: no free block",))
     shell.put(Resource("BGPNodeStatus", "node-1", spec))
     result = shell("status")
     assert result.exit_code == 1
     first, second = result.stderr.splitlines()
     assert first == "warning: Node/node-1: ipam: no free block"
-    assert re.fullmatch(r"error: Node/node-1: no report for 1m3\ds: no speaker runs on the node", second)
+    assert re.fullmatch(r"error: Node/node-1: no report for 2m\d\ds: no speaker runs on the node", second)
 
 
 def test_status_shows_the_sessions_of_reflectors_as_their_other_ends_report_them(shell: Shell) -> None:

@@ -16,7 +16,7 @@ import yaml
 from hypothesis import given, settings
 from pydantic import ValidationError
 
-from peering.crds import crd_files, definition
+from peering.crds import crd_files, definition, folder_files
 from peering.crds.schema import field_docs, structural_schema
 from peering.resource import Resource, parse_resource
 from peering.resources.bgp_configuration import BGPConfigurationSpec
@@ -43,13 +43,13 @@ def schema_of(kind: Kind) -> Document:
 
 def test_the_files_are_those_that_make_crds_writes() -> None:
     kept = {path.name: path.read_text() for path in FOLDER.iterdir()}
-    assert kept == crd_files(), "run make crds"
+    assert kept == folder_files(), "run make crds"
 
 
 def test_the_command_writes_every_file(tmp_path: Path) -> None:
     made = tmp_path / "deep" / "crd"
     subprocess.run([sys.executable, "-m", "peering.crds", str(made)], check=True)
-    assert {path.name: path.read_text() for path in made.iterdir()} == crd_files()
+    assert {path.name: path.read_text() for path in made.iterdir()} == folder_files()
     wrong = subprocess.run([sys.executable, "-m", "peering.crds"], capture_output=True, text=True)
     assert (wrong.returncode, wrong.stderr) == (2, "usage: python -m peering.crds FOLDER\n")
 

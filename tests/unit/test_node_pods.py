@@ -256,6 +256,19 @@ def test_without_a_plugin_there_is_no_list(tmp_path: Path) -> None:
     tell(tmp_path, story, prepare)
 
 
+def test_the_plugin_is_run_by_the_python_that_is_said(tmp_path: Path) -> None:
+    """An agent in a container cannot look for the node's."""
+
+    def prepare(w: World) -> None:
+        w.places = replace(w.places, python=Path("/opt/node/python3"))
+
+    async def story(w: World) -> None:
+        await until(w.plugin.exists)
+        assert w.plugin.read_text().splitlines()[0] == "#!/opt/node/python3 -IS"
+
+    tell(tmp_path, story, prepare)
+
+
 def test_a_plugin_of_an_earlier_agent_that_cannot_be_replaced_is_good_enough(tmp_path: Path) -> None:
     """A folder that is read-only, as part of the machine's image."""
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], check=True)

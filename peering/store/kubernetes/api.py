@@ -1,0 +1,183 @@
+"""HTTP with an API server: requests, lists in pages, watches, and what their failures mean.
+
+What may heal is tried again a few times, with pauses; then it is a StoreError and the caller's. A write that failed may
+have been done all the same (`lost`): its caller has to look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import aiohttp
+
+from peering.store.kubernetes.backoff import Backoff
+from peering.store.protocol import Document, StoreError
+
+JSON = "application/json"
+APPLY_PATCH = "application/apply-patch+yaml"
+_TRIES = 6
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 2.0
+_REQUEST_S, _CONNECT_S = 15.0, 5.0
+#: Bookmarks come about once a minute: a watch that says nothing for so long leads to nobody.
+_SILENCE_S = 300.0
+_LONGEST_WISH_S = 30.0
+_AGAIN = frozenset((429, 500, 502, 503, 504))
+_UNAUTHORIZED, _GONE, _TOO_MANY = 401, 410, 429
+_HTTP_ERROR = 400
+
+
+class Client(Protocol):
+    """What is used of the official client."""
+
+    configuration: Any
+    rest_client: Any
+    user_agent: str
+
+    async def close(self) -> None: ...
+
+
+class ApiError(StoreError):
+    """An answer that is none. `code` is HTTP's, 0 where nobody answered.
+
+    `lost`: this or an earlier try may have been carried out.
+    """
+
+    def __init__(self, message: str, code: int = 0, retry_after: float = 0.0, lost: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after = retry_after
+        self.lost = lost
+
+
+class Gone(ApiError):
+    """The versions asked for are no longer kept: read anew."""
+
+
+class Api:
+    """One cluster. `connect` makes a client; it is called again when the server no longer takes the credentials."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Client]]) -> None:
+        self._connect = connect
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+
+    async def call(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None, kind: str = JSON
+    ) -> Document:
+        """What the server answers. Raises ApiError after some tries."""
+        pauses, lost, renewed = Backoff(_FIRST_PAUSE_S, _LAST_PAUSE_S), False, False
+        for left in reversed(range(_TRIES)):
+            try:
+                return await self._once(method, path, query or {}, body, kind)
+            except ApiError as error:
+                lost = lost or (error.lost and method != "GET")
+                error.lost = lost
+                if error.code == _UNAUTHORIZED and not renewed:
+                    renewed = True
+                    await self.close()
+                elif not left or not (error.code in _AGAIN or error.code == 0):
+                    raise
+                else:
+                    await asyncio.sleep(pauses.delay(error.retry_after))
+        raise AssertionError("the last try returns or raises")
+
+    async def pages(self, path: str, query: Mapping[str, str], size: int) -> AsyncIterator[Document]:
+        """The pages of a list, which all show the same moment. Raises Gone when that is too long ago."""
+        token = ""
+        while True:
+            words = {**query, "limit": str(size), **({"continue": token} if token else {})}
+            page = await self.call("GET", path, words)
+            yield page
+            token = page["metadata"].get("continue", "")
+            if not token:
+                return
+
+    async def watch(self, path: str, query: Mapping[str, str], opened: Callable[[], None]) -> AsyncIterator[Document]:
+        """Events until the server ends the watch. Raises Gone; ApiError when the connection is lost. Tried once.
+
+        `opened` is called when the server has agreed to it.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_S, sock_read=_SILENCE_S)
+        try:
+            response = await self._open("GET", path, {**query, "watch": "true"}, None, JSON, timeout)
+            try:
+                if response.status >= _HTTP_ERROR:
+                    raise _refusal(path, response, await response.read())
+                opened()
+                async for line in response.content:
+                    yield _event(path, json.loads(line))
+            finally:
+                response.close()
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise ApiError(f"{path}: the watch was cut: {_said(error)}") from error
+
+    async def close(self) -> None:
+        """Lets go of all connections; the next call makes new ones."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def _once(self, method: str, path: str, query: Mapping[str, str], body: Any, kind: str) -> Document:
+        timeout = aiohttp.ClientTimeout(total=_REQUEST_S, connect=_CONNECT_S)
+        try:
+            response = await self._open(method, path, query, body, kind, timeout)
+            text = await response.read()
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise ApiError(f"the API server does not answer: {_said(error)}") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiError(f"the API server did not answer: {_said(error)}", lost=True) from error
+        if response.status >= _HTTP_ERROR:
+            raise _refusal(path, response, text)
+        try:
+            answer: Document = json.loads(text)
+        except ValueError as error:
+            raise ApiError(f"{path}: the answer is no JSON", lost=True) from error
+        return answer
+
+    async def _open(
+        self, method: str, path: str, query: Mapping[str, str], body: Any, kind: str, limits: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        client = await self._ready()
+        configuration = client.configuration
+        headers = {"Accept": JSON, "User-Agent": client.user_agent, "Content-Type": kind}
+        token = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        if token:
+            headers["Authorization"] = token
+        url = f"{configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
+        answer = await client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limits)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+    async def _ready(self) -> Client:
+        async with self._connecting:
+            if self._client is None:
+                self._client = await self._connect()
+            return self._client
+
+
+def _refusal(path: str, response: aiohttp.ClientResponse, text: bytes) -> ApiError:
+    try:
+        message = json.loads(text)["message"]
+    except (ValueError, KeyError, TypeError):
+        message = text.decode(errors="replace").strip()[:200] or str(response.reason)
+    code = response.status
+    wish = response.headers.get("Retry-After", "")
+    seconds = min(float(wish), _LONGEST_WISH_S) if wish.isdigit() else 0.0
+    made = Gone if code == _GONE else ApiError
+    return made(f"{path}: {message} ({code})", code, seconds, lost=code in _AGAIN and code != _TOO_MANY)
+
+
+def _event(path: str, event: Document) -> Document:
+    if event.get("type") != "ERROR":
+        return event
+    status = event.get("object") or {}
+    code = int(status.get("code") or 0)
+    raise (Gone if code == _GONE else ApiError)(f"{path}: {status.get('message')} ({code})", code)
+
+
+def _said(error: BaseException) -> str:
+    return str(error) or type(error).__name__

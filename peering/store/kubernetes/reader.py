@@ -1,0 +1,97 @@
+"""Readings: what the server says now, past everything that is known here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from peering.store.kubernetes.api import Api
+from peering.store.kubernetes.objects import Packed, fingerprint, join, pack
+from peering.store.kubernetes.sources import Source
+from peering.store.kubernetes.whole import Reading
+from peering.store.kubernetes.writer import Writer
+from peering.store.protocol import Stored
+
+_AT_ONCE = 8
+
+
+class Reader:
+    """Reads objects, kinds, and the Secrets that objects refer to."""
+
+    def __init__(self, api: Api, writer: Writer, sources: Callable[[str], Sequence[Source]]) -> None:
+        self._api = api
+        self._writer = writer
+        self._sources = sources
+
+    async def find(self, kind: str, name: str) -> Stored | None:
+        """One object, out of all its sources."""
+        sources = self._sources(kind)
+        items = await asyncio.gather(*(self._writer.find(source, name) for source in sources))
+        found = [pack(source, item) for source, item in zip(sources, items, strict=True) if item]
+        return join(found) if found else None
+
+    async def read(self, kind: str) -> list[Packed]:
+        """All of a kind, unjoined, each source at one moment."""
+        found = []
+        for source in self._sources(kind):
+            async for page in self._api.pages(source.path(), {}, source.page):
+                found += [pack(source, item) for item in page["items"]]
+        return found
+
+    async def read_all(self, kinds: Sequence[str]) -> dict[str, list[Packed]]:
+        """Several kinds, some at the same time."""
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def read(kind: str) -> list[Packed]:
+            async with room:
+                return await self.read(kind)
+
+        return dict(zip(kinds, await asyncio.gather(*map(read, kinds)), strict=True))
+
+    async def read_secrets(self, stored: Iterable[Stored]) -> list[Packed]:
+        """Those that the objects refer to, one by one."""
+        (source,) = self._sources("Secret")
+        names = sorted({name for one in stored for name in _secrets_in(one.document)})
+        items = await asyncio.gather(*(self._writer.find(source, name) for name in names))
+        return [pack(source, item) for item in items if item is not None]
+
+
+def joined(parts: Iterable[Packed]) -> list[Stored]:
+    """One object for each name, by name."""
+    by_name: dict[str, list[Packed]] = {}
+    for one in sorted(parts, key=lambda one: (one.name, one.source.rank)):
+        by_name.setdefault(one.name, []).append(one)
+    return [join(found) for found in by_name.values()]
+
+
+def by_source(parts: Mapping[str, Iterable[Packed]]) -> dict[Source, dict[str, int]]:
+    """What changes when somebody writes an object, by source and name."""
+    seen: dict[Source, dict[str, int]] = {}
+    for found in parts.values():
+        for one in found:
+            seen.setdefault(one.source, {})[one.name] = fingerprint(one)
+    return seen
+
+
+def by_kind(seen: Mapping[Source, Mapping[str, int]]) -> Reading:
+    """The same by kind and name: all that its sources say of an object."""
+    kinds: dict[str, dict[str, tuple[int, ...]]] = {}
+    for source in sorted(seen, key=lambda one: one.rank):
+        objects = kinds.setdefault(source.kind, {})
+        for name, mark in seen[source].items():
+            objects[name] = (*objects.get(name, ()), source.rank, mark)
+    return kinds
+
+
+def _secrets_in(value: Any) -> Iterator[str]:
+    """The names in every secretKeyRef of a document."""
+    if isinstance(value, dict):
+        for field, inner in value.items():
+            if field == "secretKeyRef" and isinstance(inner, dict) and isinstance(inner.get("name"), str):
+                yield inner["name"]
+            else:
+                yield from _secrets_in(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _secrets_in(inner)
