@@ -58,8 +58,13 @@ def text_of(plan: SwitchPlan) -> str:
 
 
 def plans() -> list[SwitchPlan]:
-    """Each unlike the one before it, all in one AS; the last one is the first again."""
-    found = [*(scenario(name, "frr") for name in SCENARIOS), *CASES.values()]
+    """Each unlike the one before it, all in one AS; the last one is the first again.
+
+    One that announces nothing comes after one with a fabric, whose lists tell which networks were ours.
+    """
+    nothing = CASES["nothing-accepted"]
+    first, *scenarios = (scenario(name, "frr") for name in SCENARIOS)
+    found = [first, nothing, *scenarios, *(plan for plan in CASES.values() if plan is not nothing)]
     return [plan for plan in (*found, found[0]) if plan.asn == ASN]
 
 
