@@ -32,6 +32,7 @@ from bgp_speaker.exabgp_events import EndOfRib, Event, PeerOpen, PeerState, Rout
 from bgp_speaker.exabgp_user import DEFAULT_USER
 from bgp_speaker.import_policy import ImportPolicy
 from bgp_speaker.initial_sync import InitialSync
+from bgp_speaker.node_drain import NodeDrain
 from bgp_speaker.node_state import NodeState
 from bgp_speaker.node_status import StatusWriter
 from bgp_speaker.node_view import WATCHED, NodeView, ViewReader
@@ -42,6 +43,7 @@ from bgp_speaker.reconciler import WILL_HEAL, Log, Reconciler
 from bgp_speaker.rib import Rib
 from bgp_speaker.route_writer import RouteWriter
 from bgp_speaker.run_lock import AlreadyRunning, locked
+from bgp_speaker.session_events import exabgp_event, session_event
 from bgp_speaker.session_notes import session_notes
 from bgp_speaker.session_objections import spoken
 from bgp_speaker.session_table import SessionTable
@@ -59,6 +61,8 @@ ClaimBlocks = Callable[[Store, Resource, tuple[Resource, ...]], Awaitable[object
 #: Work that never ends by itself.
 Beside = Callable[[], Coroutine[Any, Any, None]]
 
+#: The object that a speaker tells of.
+_REPORT = "BGPNodeStatus"
 _REPAIR_INTERVAL_S = 60.0
 _ROUTES_PAUSE_S = 0.02
 _STATUS_PAUSE_S = 0.5
@@ -105,6 +109,7 @@ class Speaker:
         self._stopped = asyncio.Event()
         self._status = StatusWriter(store, node)
         self._reader = ViewReader(store, node)
+        self._drain = NodeDrain(store, node, self._on_blocks_used, log)
         self._seeing = Reconciler("store", self._see, log)
         self._claiming = Reconciler("ipam", self._claim_blocks, log)
         self._configuring = Reconciler("exabgp", self._configure, log)
@@ -122,7 +127,9 @@ class Speaker:
         try:
             async with RouteWriter(self._log, self._routing.trigger) as self._routes, asyncio.TaskGroup() as group:
                 tasks = [group.create_task(loop.run()) for loop in loops]
-                tasks += [group.create_task(work()) for work in (self._watch_store, self._tick, *beside)]
+                tasks += [
+                    group.create_task(work()) for work in (self._watch_store, self._tick, self._drain.run, *beside)
+                ]
                 await self._stopped.wait()
                 for task in tasks:
                     task.cancel()
@@ -175,6 +182,9 @@ class Speaker:
                 repair_at = now + _REPAIR_INTERVAL_S
                 self._routes.distrust()
                 self._routing.trigger()
+            if self._drain.tick(now):
+                self._log(f"drain: {self._drain.phase}")
+                self._announcing.trigger()
             self._reporting.trigger()
             if self._rib.expire(now) or (self._sync is not None and self._sync.expire(now)):
                 self._routing.trigger()
@@ -189,6 +199,8 @@ class Speaker:
             await asyncio.sleep(_GONE_TWICE_S)
             view = await self._reader.read()
         self._view = view
+        if self._drain.follow(view.drain):
+            self._log(f"drain: {self._drain.phase}")
         self._plan = replace(view.plan, sessions=spoken(view.plan, view.passwords)) if view.plan else None
         if before is None or _decides_routes(view) != _decides_routes(before):
             self._configure_rib()
@@ -328,6 +340,7 @@ class Speaker:
         if event.fresh or event.neighbors:  # without an answer nothing is known
             self._rib.known(up, now)
         self._announcer.connected(fresh=event.fresh, up=list(up))
+        self._drain.told(everybody=False, now=now)
         for neighbor in event.neighbors:
             since = time.time() - neighbor.uptime
             self._sessions.set_state(neighbor.peer, neighbor.up, "" if neighbor.up else "not up yet", since)
@@ -343,6 +356,7 @@ class Speaker:
 
     def _on_exited(self, event: Exited, now: float) -> None:
         self._log(f"exabgp ended ({event.reason}): kernel routes stay, it is started again")
+        self._store.tell(_REPORT, self._node, exabgp_event(event.reason))
         self._exabgp_restarts += 1
         self._note("listening", "")
         self._rib.exabgp_died(now)
@@ -354,8 +368,12 @@ class Speaker:
         up = event.state == "up"
         if self._sessions.set_state(event.peer, up, event.reason, time.time()):
             self._log(f"session with {event.peer} {event.state}{f': {event.reason}' if event.reason else ''}")
+            sessions = self._plan.sessions if self._plan else ()
+            told = session_event(sessions, event.peer, up=up, reason=event.reason)
+            self._store.tell(_REPORT, self._node, told)
         if up:
             self._announcer.peer_up(event.peer)
+            self._drain.told(everybody=False, now=time.monotonic())
             self._announcing.trigger()
         self._routing.trigger()
         self._reporting.trigger()
@@ -363,9 +381,14 @@ class Speaker:
     async def _announce(self) -> None:
         view, plan, exabgp = self._view, self._plan, self._exabgp
         if view is not None and plan is not None and exabgp is not None and exabgp.ready:
-            services = (*view.services.ranges, *view.services.addresses)
-            everything = desired_announcements(plan, view.blocks, view.policy, view.borrowed, services)
-            refused = await self._announcer.announce(exabgp, everything, plan.sessions, self._sessions.up())
+            held, shut_down = self._drain.announced(view), self._drain.shuts_down
+            everything = desired_announcements(
+                plan, held.blocks, view.policy, held.borrowed, held.services, shut_down=shut_down
+            )
+            up = set(self._sessions.up())
+            refused = await self._announcer.announce(exabgp, everything, plan.sessions, up)
+            everybody = shut_down and not refused and up >= set(self._sessions.up())
+            self._drain.told(everybody=everybody, now=time.monotonic())
             self._note("announcements", f"ExaBGP refused {refused[0]!r}" if refused else "")
             self._reporting.trigger()
 
@@ -381,6 +404,10 @@ class Speaker:
         peers, self._unreached = peer_routes(plan.sessions if plan else (), connected)
         holding = self._sync if plan is not None else _OVER
         self._route_count = self._routes.write(desired, _discarded(view) if plan else (), peers, holding)
+        self._reporting.trigger()
+
+    def _on_blocks_used(self) -> None:
+        self._announcing.trigger()
         self._reporting.trigger()
 
     def _note(self, about: str, problem: str) -> None:
@@ -404,6 +431,8 @@ class Speaker:
             kernel_routes=self._route_count,
             problems=(*problems, *filter(None, self._problems.values())),
             exabgp_restarts=self._exabgp_restarts,
+            drain=self._drain.phase,
+            kept=self._drain.kept(view),
         )
         await self._status.write(self._reported, time.time())
 
@@ -430,7 +459,7 @@ def _discarded(view: NodeView) -> tuple[str, ...]:
 
 def _decides_routes(view: NodeView) -> tuple[object, ...]:
     """What of a view decides about what is announced and what is learned."""
-    return view.plan, view.policy, view.blocks, view.borrowed, view.lent, view.passwords, view.services
+    return view.plan, view.policy, view.blocks, view.borrowed, view.lent, view.passwords, view.services, view.drain
 
 
 def _sessions_of(view: NodeView) -> int:

@@ -20,8 +20,9 @@ would find a route to it that leads nowhere.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from bgp_speaker.exabgp_commands import SELF, Announcement
+from bgp_speaker.exabgp_commands import SELF, WELL_KNOWN_COMMUNITIES, Announcement
 from bgp_speaker.import_decision import missing_filters
 from bgp_speaker.node_policy import NodePolicy
 from bgp_speaker.session_roles import role_of
@@ -43,10 +44,13 @@ def desired_announcements(
     policy: NodePolicy = _NOTHING,
     borrowed: Iterable[str] = (),
     services: Iterable[str] = (),
+    *,
+    shut_down: bool = False,
 ) -> Announced:
     """The whole set for every session that has a peer's address; empty sets are kept, so that they are withdrawn to.
 
     `borrowed` are prefixes of single addresses, `services` what is announced for services.
+    With `shut_down` all of it is what RFC 8326 calls routes to be shut down: the last resort of whoever has others.
     """
     blocks = tuple(blocks)
     kept = [pack_prefix(cidr) for cidr in plan.unexported]
@@ -55,7 +59,20 @@ def desired_announcements(
     own |= dict.fromkeys(services, True)
     outside = _aggregated(own, plan, blocks)
     told = ((s, own if s.peer.startswith(_FABRIC_OF_OUR_OWN) else outside) for s in plan.sessions if s.peer_address)
-    return {s.peer_address: _for_session(s, plan, prefixes, policy) for s, prefixes in told}
+    found = {s.peer_address: _for_session(s, plan, prefixes, policy) for s, prefixes in told}
+    return _shut_down(found, plan.sessions) if shut_down else found
+
+
+def _shut_down(everything: Announced, sessions: Iterable[Session]) -> Announced:
+    """After the filters, which may neither take the community away nor give another preference (RFC 8326, 4)."""
+    internal = {s.peer_address for s in sessions if s.type == "ibgp"}
+    return {peer: {p: _last(one, peer in internal) for p, one in told.items()} for peer, told in everything.items()}
+
+
+def _last(one: Announcement, is_internal: bool) -> Announcement:
+    """Within an AS the preference says it; other ASes make it of the community."""
+    communities = (*one.communities, WELL_KNOWN_COMMUNITIES["graceful-shutdown"])
+    return replace(one, communities=communities, local_preference=0 if is_internal else one.local_preference)
 
 
 def _aggregated(own: dict[str, bool], plan: SpeakerPlan, blocks: Iterable[str]) -> dict[str, bool]:

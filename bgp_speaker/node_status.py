@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 from peering.resource import Resource
 from peering.resources.observed import RENEWAL_S, BGPNodeStatusSpec
 from peering.store.protocol import Store
@@ -20,6 +22,18 @@ class StatusWriter:
     async def write(self, status: BGPNodeStatusSpec, now: float) -> None:
         """`now` is Unix time. Raises StoreError when the store is away; the next try writes what is true then."""
         if status != self._written or abs(now - self._written_at) >= RENEWAL_S:
-            stamped = status.model_copy(update={"reported": float(round(now))})
-            await put(self._store, Resource("BGPNodeStatus", self._node, stamped))
+            await put(self._store, Resource("BGPNodeStatus", self._node, stamped(status, now)))
             self._written, self._written_at = status, now
+
+
+def stamped(status: BGPNodeStatusSpec, now: float) -> BGPNodeStatusSpec:
+    """With the time, in whole seconds, and with the counts that a table of kubectl cannot make by itself."""
+    at = datetime.datetime.fromtimestamp(round(now), datetime.UTC)
+    return status.model_copy(
+        update={
+            "reported": float(round(now)),
+            "reported_at": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "established": sum(row.state == "Established" for row in status.sessions),
+            "total": len(status.sessions),
+        }
+    )

@@ -17,6 +17,7 @@ from typing import cast
 from bgp_speaker.node_policy import NodePolicy, node_policy
 from peering import services
 from peering.compile import Compiler
+from peering.drain_wish import DrainWish, drain_wish
 from peering.prefixes import host_prefix
 from peering.problems import Problem, errors
 from peering.resource import Resource
@@ -40,7 +41,7 @@ class NodeView:
 
     `blocks` are the node's own, `borrowed` prefixes of single addresses that it has in blocks of others, `lent` those
     that others have in its own. `others_peer`: another node has sessions in the plan. `services` are the service
-    addresses that it announces.
+    addresses that it announces, `drain` is what is wanted of it.
     """
 
     plan: SpeakerPlan | None = None
@@ -54,6 +55,7 @@ class NodeView:
     problems: tuple[Problem, ...] = ()
     others_peer: bool = False
     services: Announced = services.NOTHING
+    drain: DrainWish = field(default_factory=DrainWish)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class _Compiled:
     problems: tuple[Problem, ...]
     others_peer: bool
     configuration: BGPConfigurationSpec
+    drain: DrainWish
 
 
 class ViewReader:
@@ -105,6 +108,7 @@ class ViewReader:
             problems=(*unreadable, *compiled.problems),
             others_peer=in_force.others_peer,
             services=self._services(in_force, resources),
+            drain=in_force.drain,
         )
 
     def _services(self, in_force: _Compiled, resources: list[Resource]) -> Announced:
@@ -131,6 +135,7 @@ class ViewReader:
             pools=tuple(snapshot.all("IPPool").values()),
             problems=tuple(p for p in errors(compiled.problems) if p.object in mine),
             configuration=snapshot.configuration(),
+            drain=drain_wish(snapshot, self._name),
             others_peer=any(one.sessions for name, one in compiled.speakers.items() if name != self._name),
         )
 

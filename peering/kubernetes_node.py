@@ -1,4 +1,4 @@
-"""A Node of Kubernetes (`apiVersion: v1`) as one of ours: what Calico keeps in annotations, and our uplinks.
+"""A Node of Kubernetes (`apiVersion: v1`) as one of ours: what Calico keeps in annotations, uplinks and its cordon.
 
 Addresses come from Calico's annotations; where it left none, from the node's own InternalIPs. Everything else that
 Kubernetes and others write into a Node is read over. `underlay.io/uplinks` holds the links in one line:
@@ -27,6 +27,7 @@ _ANNOTATIONS = {
     "projectcalico.org/RouteReflectorClusterID": "routeReflectorClusterID",
     "underlay.io/routerID": "routerID",
 }
+_CORDONED = "node.kubernetes.io/unschedulable"
 _EXAMPLE = "write eth1=10.1.1.1/31,fd00:1::1/127;eth2@tor-1b"
 
 
@@ -40,7 +41,18 @@ def read_node(document: Document) -> Reading:
     bgp = reading.spec["bgp"]
     if "ipv4Address" not in bgp and "ipv6Address" not in bgp:
         _read_addresses(document.get("status"), reading)
+    if is_cordoned(document.get("spec")):
+        reading.spec["unschedulable"] = True
     return reading
+
+
+def is_cordoned(spec: Any) -> bool:
+    """By the field, or by the taint that Kubernetes makes of it, which others set by itself."""
+    if not isinstance(spec, dict):
+        return False
+    taints = spec.get("taints")
+    keys = [taint.get("key") for taint in taints if isinstance(taint, dict)] if isinstance(taints, list) else []
+    return spec.get("unschedulable") is True or _CORDONED in keys
 
 
 def _read_annotations(annotations: Mapping[Any, Any], reading: Reading) -> None:

@@ -30,10 +30,15 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """`ranges` are announced whole, `addresses` one by one."""
+    """`ranges` are announced whole, `addresses` one by one.
+
+    `shared` are those of them that other nodes announce too, as far as can be known: there are others when they have
+    endpoints that are ready.
+    """
 
     ranges: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
 
 
 NOTHING = Announced()
@@ -54,13 +59,17 @@ def announced_services(
             ready.setdefault(resource.spec.service, set()).update(resource.spec.ready_on)
     rules = list(_rules(configuration))
     whole = {str(rule.network) for rule in rules if rule.whole}
-    single = {
-        str(ip_network(address))
-        for name, service in services.items()
-        for address, rule in _in_ranges(service, rules)
-        if _is_single(service, rule, ready.get(name, frozenset()), node)
-    }
-    return Announced(_sorted(whole), _sorted(single))
+    single: dict[str, bool] = {}
+    beside = {one for nodes in ready.values() for one in nodes} - {node}
+    for name, service in services.items():
+        here = ready.get(name, set())
+        others = here - {node} if service.external_traffic_policy == "Local" else beside
+        for address, rule in _in_ranges(service, rules):
+            if _is_single(service, rule, here, node):
+                prefix = str(ip_network(address))
+                single[prefix] = single.get(prefix, True) and bool(others)
+    shared = {*(whole if beside else ()), *(prefix for prefix, is_shared in single.items() if is_shared)}
+    return Announced(_sorted(whole), _sorted(single), _sorted(shared))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from underlay.output import Refused, errors, print_problems
 
 _FAMILIES = (
     "declaring",
+    "draining",
     "planning",
     "asking",
     "comparing",

@@ -54,6 +54,7 @@ _BESIDES: dict[str, tuple[Column, ...]] = {
     "BGPNodeStatus": (
         Column("Sessions", ".spec.sessions[*].state"),
         Column("Blocks", ".spec.blocks"),
+        Column("Drain", ".spec.drain"),
         Column("Problems", ".spec.problems"),
     ),
 }

@@ -1,10 +1,11 @@
-"""`underlay controller`: what nobody else owns. Frees what of IPAM nobody stands for any more, and keeps rendered
-switch configurations current.
+"""`underlay controller`: what nobody else owns. Frees what of IPAM nobody stands for any more, keeps rendered switch
+configurations current, and in a cluster the statuses of what is declared.
 
-Both follow the store, each what concerns it. A block is written for every pod that comes or goes, and each look reads
+All follow the store, each what concerns it. A block is written for every pod that comes or goes, and each look reads
 all blocks, so two looks at IPAM are some seconds apart, and further where they take long; what was found is looked at
 again when its grace time is over. Rendered files are replaced as a whole per switch, and only when their bytes
-change; those of a switch that is deleted are removed; when the plan has errors the last good files stay.
+change; those of a switch that is deleted are removed; when the plan has errors the last good files stay. Of statuses
+see statuses.py.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +25,13 @@ from ipam.collector import LEAK_GRACE_S, Collector
 from peering.compile import Compiler
 from peering.problems import errors
 from peering.resources.catalog import PLAN_KINDS
+from peering.resources.observed import RENEWAL_S
 from peering.snapshot import Snapshot
 from peering.store.passwords import all_sessions, references, resolve
 from peering.store.protocol import Store, StoreError
 from peering.store.resources import load
 from underlay.rendered_folder import RenderedFolder
+from underlay.statuses import WATCHED, Statuses
 
 Log = Callable[[str], None]
 
@@ -37,6 +41,10 @@ _RETRY_S = 1.0
 _LEASE = "underlay-controller"
 #: Seconds between two looks at IPAM when nothing but changes asks for one.
 _COLLECT_PAUSE_S = 5.0
+#: After a change as much is waited for others that come with it.
+_SETTLE_S = 1.0
+#: Between two looks at statuses so many times as long as a look takes, within these bounds.
+_STATUS_PAUSES, _STATUS_PAUSE_S, _LONGEST_STATUS_PAUSE_S = 10, 10.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,9 @@ class Controller:
         self._rendered = RenderedFolder(render_to, log) if render_to is not None else None
         self._with_secrets = with_secrets
         self._compiler = Compiler()
-        self._to_collect, self._to_render = asyncio.Event(), asyncio.Event()
+        self._statuses: Statuses | None = None
+        self._watched = _PLANNED | _COLLECTED | (WATCHED if store.keeps_statuses else frozenset())
+        self._to_collect, self._to_render, self._to_tell = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._said: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -70,28 +80,34 @@ class Controller:
             await asyncio.sleep(_RETRY_S)
 
     async def _lead(self) -> None:
+        # Another one may have led meanwhile: what this one has written before is not what is there.
+        self._statuses = Statuses(self._store) if self._store.keeps_statuses else None
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
             group.create_task(self._collect_again_and_again())
             if self._rendered is not None:
                 group.create_task(self._render_again_and_again(self._rendered))
+            if self._statuses is not None:
+                group.create_task(self._tell_again_and_again(self._statuses))
 
     async def _watch(self) -> None:
         while True:
             with self._healing("watching"):
                 _, since = await self._store.snapshot(())
                 self._said.pop("watching", None)
-                self._to_collect.set()
-                self._to_render.set()
-                async for changes in self._store.watch(_PLANNED | _COLLECTED, since):
+                self._notice(self._watched)
+                async for changes in self._store.watch(self._watched, since):
                     self._notice({change.kind for change in changes})
             await asyncio.sleep(_RETRY_S)
 
-    def _notice(self, kinds: set[str]) -> None:
+    def _notice(self, kinds: AbstractSet[str]) -> None:
         if kinds & _COLLECTED:
             self._to_collect.set()
         if kinds & _PLANNED:
             self._to_render.set()
+        if self._statuses is not None and kinds & WATCHED:
+            self._statuses.notice(kinds)
+            self._to_tell.set()
 
     @contextmanager
     def _healing(self, doing: str) -> Iterator[None]:
@@ -117,6 +133,18 @@ class Controller:
             took = time.monotonic() - began
             await asyncio.sleep(min(max(_COLLECT_PAUSE_S, took), max(due - time.monotonic(), took)))
             await _set_or_due(self._to_collect, due)
+
+    async def _tell_again_and_again(self, statuses: Statuses) -> None:
+        """That a report does not come any more is noticed, too."""
+        while True:
+            self._to_tell.clear()
+            began = time.monotonic()
+            with self._healing("statuses"):
+                await statuses.write(time.time(), began)
+            took = time.monotonic() - began
+            await asyncio.sleep(min(max(_STATUS_PAUSE_S, _STATUS_PAUSES * took), _LONGEST_STATUS_PAUSE_S))
+            await _set_or_due(self._to_tell, time.monotonic() + RENEWAL_S)
+            await asyncio.sleep(_SETTLE_S)
 
     async def _render_again_and_again(self, folder: RenderedFolder) -> None:
         while True:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from peering.resources.observed import RENEWAL_S, BGPNodeStatusSpec, PeerStatus
 from peering.session import Plan, Session
 
-_OVERDUE_S = 3 * RENEWAL_S
+OVERDUE_S = 3 * RENEWAL_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class ReflectorSession:
 def overdue(status: BGPNodeStatusSpec, now: float) -> str | None:
     """What to say of a report that was not renewed."""
     age = now - status.reported
-    return None if age < _OVERDUE_S else f"no report for {duration(age)}: no speaker runs on the node"
+    return None if age < OVERDUE_S else f"no report for {duration(age)}: no speaker runs on the node"
 
 
 def current(status: BGPNodeStatusSpec, now: float) -> BGPNodeStatusSpec:

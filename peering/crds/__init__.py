@@ -19,7 +19,7 @@ Document = dict[str, Any]
 _GROUP, _, _VERSION = UNDERLAY.partition("/")
 _HEAD = "# Made by `make crds` from the models in peering/resources: change those.\n"
 _KUSTOMIZATION = "kustomization.yaml"
-_AGE = Column("Age", ".metadata.creationTimestamp")
+_AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
 
 def crd_files() -> dict[str, str]:
@@ -63,7 +63,7 @@ def _version(kind: Kind) -> Document:
         "storage": True,
         "schema": {"openAPIV3Schema": _root(kind)},
         "subresources": {"status": {}},
-        "additionalPrinterColumns": [*map(_column, kind.columns), {**_column(_AGE), "type": "date"}],
+        "additionalPrinterColumns": [*map(_column, (*kind.columns, *kind.kubectl_columns, _AGE))],
     }
 
 
@@ -109,6 +109,22 @@ _CONDITION: Document = {
     },
 }
 
+
+def _count(description: str) -> Document:
+    return {"type": "integer", "minimum": 0, "description": description}
+
+
+_SESSIONS: Document = {
+    "type": "object",
+    "description": "Its sessions, as the speakers of the nodes report them. One between two nodes counts at both.",
+    "properties": {
+        "up": _count("Those that are up."),
+        "down": _count("Those that are down."),
+        "unknown": _count("Those of which no report is known, or an old one only."),
+        "total": _count("All of them."),
+    },
+}
+
 _STATUS: Document = {
     "type": "object",
     "description": "What underlay says of the resource; never read as a wish.",
@@ -119,6 +135,7 @@ _STATUS: Document = {
             "items": _CONDITION,
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["type"],
-        }
+        },
+        "sessions": _SESSIONS,
     },
 }

@@ -73,6 +73,7 @@ OBJECT_CHECKS: dict[str, tuple[Callable[[Resource, Declared], Problems], ...]] =
     "BGPPeer": (ignored_fields.ignored_fields, speaker.link_local_peer, *_NAMES, *_TIMERS),
     "IPAMConfiguration": (ignored_fields.ignored_fields, ignored_fields.ignored_ipam_configuration),
     "IPPool": (ignored_fields.ignored_fields,),
+    "Node": (ignored_fields.ignored_drain,),
     "Rack": (ignored_fields.ignored_fields, speaker.unnumbered_rack, *_NAMES, *_TIMERS),
     "RouteReflector": (ignored_fields.ignored_fields, *_NAMES, *_TIMERS),
     "Switch": (references.missing_login,),

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
+from peering.drain_wish import ANNOTATED, ANNOTATION
 from peering.lint.view import View
 from peering.problems import Problem, Severity
 from peering.resource import Resource
 from peering.resources.bgp_configuration import NODE_FIELDS, BGPConfigurationSpec
 from peering.resources.bgp_peer import BGPPeerSpec
+from peering.resources.fields import shown
 from peering.selectors import parse_selector
 
 
@@ -227,8 +229,11 @@ def ignored_fields(resource: Resource, view: object) -> Iterator[Problem]:
 
 
 def ignored_configuration(resource: Resource, view: View) -> Iterator[Problem]:
-    """A BGPConfiguration is `default`, or `node.NAME` with four fields; Calico ignores everything else in silence."""
+    """A BGPConfiguration is `default`, or `node.NAME` with five fields; Calico ignores everything else in silence."""
     if resource.name == "default":
+        if cast(BGPConfigurationSpec, resource.spec).drain:
+            message, hint = "has no effect: a drain is of one node", "underlay drain NODE"
+            yield Problem("warning", "ignored-field", resource.ref, "spec.drain", message, hint)
         return
     node = resource.name.removeprefix("node.")
     if node == resource.name or (view.nodes and node not in view.nodes):
@@ -238,9 +243,20 @@ def ignored_configuration(resource: Resource, view: View) -> Iterator[Problem]:
         return
     for name in sorted(resource.spec.model_fields_set - set(NODE_FIELDS)):
         path = f"spec.{BGPConfigurationSpec.model_fields[name].alias}"
-        message = "has no effect: of one node only prefixAdvertisements, communities, listenPort, logSeverityScreen"
+        message = (
+            "has no effect: of one node only prefixAdvertisements, communities, listenPort, logSeverityScreen, drain"
+        )
         hint = "set a node's AS in Node spec.bgp.asNumber, the rest in BGPConfiguration/default"
         yield Problem("warning", "ignored-field", resource.ref, path, message, hint)
+
+
+def ignored_drain(resource: Resource, declared: object) -> Iterator[Problem]:
+    """An annotation that is meant to drain a node, or not to, and says neither."""
+    text = resource.annotations.get(ANNOTATION, "false")
+    if text not in ANNOTATED:
+        path = f"metadata.annotations[{ANNOTATION}]"
+        message = f"has no effect: {shown(text)} is none of {', '.join(ANNOTATED)}"
+        yield Problem("warning", "ignored-field", resource.ref, path, message, "write true, or use underlay drain")
 
 
 def ignored_ipam_configuration(resource: Resource, declared: object) -> Iterator[Problem]:

@@ -72,8 +72,10 @@ class PrefixAdvertisement(Spec):
     """Communities by name, or as they are."""
 
 
-#: What `node.NAME` may say; Calico ignores the rest of it in silence.
-NODE_FIELDS = ("prefix_advertisements", "communities", "listen_port", "log_severity_screen")
+#: What `node.NAME` may say; Calico ignores the rest of it in silence, and does not know `drain`.
+NODE_FIELDS = ("prefix_advertisements", "communities", "listen_port", "log_severity_screen", "drain")
+#: How long a drained node waits after its peers were told, in seconds.
+DRAIN_SETTLE_S = 10
 
 
 def _mesh_is_on(spec: BGPConfigurationSpec) -> bool:
@@ -140,6 +142,12 @@ class BGPConfigurationSpec(Spec):
     """Metric of Calico's IPv4 routes."""
     ipv6_normal_route_priority: RoutePriority | None = None
     """Metric of Calico's IPv6 routes."""
+    drain: Literal["Unused", "Everything"] | None = None
+    """Of node.NAME: the node leaves the fabric's paths, with what others can serve, or with everything."""
+    drain_cordoned_nodes: Flag = False
+    """A node that is cordoned is drained, too."""
+    drain_settle_seconds: WholeNumber = Field(default=DRAIN_SETTLE_S, ge=0, le=3600)
+    """How long after its peers were told a drained node withdraws."""
 
     def mistakes(self) -> Iterator[Mistake]:
         names = [community.name for community in self.communities]

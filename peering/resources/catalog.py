@@ -28,11 +28,14 @@ _CALICO = ("projectcalico.org/v3", "crd.projectcalico.org/v1", UNDERLAY)
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One of the columns that `kubectl get` prints besides name and age. `path` is that of the value in the object."""
+    """One of the columns that `kubectl get` prints besides name and age. `path` is that of the value in the object.
+
+    A `date` is RFC 3339, and is printed as the time that has passed since.
+    """
 
     title: str
     path: str
-    type: Literal["string", "integer", "boolean"] = "string"
+    type: Literal["string", "integer", "boolean", "date"] = "string"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class Kind:
     """A row of the table. `declared` kinds come from the admin, `observed` ones from our processes.
 
     `aliases` are other names of the kind in manifests, `short_names` those that `kubectl get` takes. One of a kind that
-    is `namespaced` is called NAMESPACE.NAME here.
+    is `namespaced` is called NAMESPACE.NAME here. `kubectl_columns` are of what only a cluster keeps, or of what
+    `underlay get` shows otherwise.
     """
 
     name: str
@@ -51,8 +55,21 @@ class Kind:
     aliases: tuple[str, ...] = ()
     short_names: tuple[str, ...] = ()
     columns: tuple[Column, ...] = ()
+    kubectl_columns: tuple[Column, ...] = ()
     namespaced: bool = False
 
+
+def _condition(type_: str) -> Column:
+    return Column(type_, f'.status.conditions[?(@.type=="{type_}")].status')
+
+
+_READY = (_condition("Ready"),)
+_SESSIONS = (
+    *_READY,
+    _condition("Degraded"),
+    Column("Up", ".status.sessions.up", "integer"),
+    Column("Sessions", ".status.sessions.total", "integer"),
+)
 
 _ROWS = (
     Kind(
@@ -75,6 +92,7 @@ _ROWS = (
             Column("Nodes", ".spec.nodeSelector"),
             Column("Peers", ".spec.peerSelector"),
         ),
+        kubectl_columns=_SESSIONS,
     ),
     Kind("BGPFilter", "bgpfilters", bgp_filter.BGPFilterSpec, _CALICO),
     Kind(
@@ -99,6 +117,7 @@ _ROWS = (
             Column("Nodes", ".spec.nodeSelector"),
             Column("Disabled", ".spec.disabled", "boolean"),
         ),
+        kubectl_columns=_READY,
     ),
     Kind(
         "IPReservation",
@@ -141,6 +160,7 @@ _ROWS = (
             Column("Switches", ".spec.switches"),
             Column("AS", ".spec.nodeASNumber"),
         ),
+        kubectl_columns=_SESSIONS,
     ),
     Kind(
         "Switch",
@@ -153,6 +173,7 @@ _ROWS = (
             Column("AS", ".spec.asNumber"),
             Column("Addresses", ".spec.addresses"),
         ),
+        kubectl_columns=_SESSIONS,
     ),
     Kind(
         "RouteReflector",
@@ -166,6 +187,7 @@ _ROWS = (
             Column("Clients", ".spec.nodeSelector"),
             Column("Upstream", ".spec.upstream"),
         ),
+        kubectl_columns=_SESSIONS,
     ),
     Kind("Secret", "secrets", observed.SecretSpec, (KUBERNETES,)),
     Kind("Service", "services", services.ServiceSpec, (KUBERNETES,), short_names=("svc",), namespaced=True),
@@ -206,6 +228,11 @@ _ROWS = (
         (UNDERLAY,),
         "observed",
         columns=(Column("Node", ".spec.node"), Column("Routes", ".spec.kernelRoutes", "integer")),
+        kubectl_columns=(
+            Column("Up", ".spec.established", "integer"),
+            Column("Sessions", ".spec.total", "integer"),
+            Column("Reported", ".spec.reportedAt", "date"),
+        ),
     ),
 )
 

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from peering.resources.fields import (
     AsNumber,
+    Flag,
     InterfaceAddress,
     Ipv4InterfaceAddress,
     Ipv6InterfaceAddress,
@@ -94,6 +95,8 @@ class NodeSpec(Spec):
     """The node as a BGP speaker."""
     uplinks: Many[Uplink] = ()
     """Its links to switches."""
+    unschedulable: Flag = False
+    """The node is cordoned, as Kubernetes says."""
 
     @model_validator(mode="before")
     @classmethod

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from peering.resources.fields import OneLine, Spec
 
+#: RFC 3339.
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 #: Seconds between two reports of a speaker to whom nothing happens.
 RENEWAL_S = 45
 
@@ -49,8 +51,14 @@ class BGPNodeStatusSpec(Spec):
     """The node."""
     reported: float = 0.0
     """Unix time of the report."""
+    reported_at: Timestamp | None = None
+    """The same in RFC 3339, for kubectl, which prints its age."""
     sessions: tuple[PeerStatus, ...] = ()
     """Its sessions."""
+    established: int | None = None
+    """How many of them are up."""
+    total: int | None = None
+    """How many it has."""
     blocks: tuple[str, ...] = ()
     """Its blocks."""
     kernel_routes: int = 0
@@ -59,6 +67,10 @@ class BGPNodeStatusSpec(Spec):
     """What is wrong."""
     exabgp_restarts: int = 0
     """How often ExaBGP was started again."""
+    drain: Literal["serving", "draining", "drained"] = "serving"
+    """How far a drain is."""
+    kept: tuple[str, ...] = ()
+    """Of a drained node: what it announces still beside its loopbacks."""
 
 
 class SecretSpec(Spec):

@@ -37,7 +37,7 @@ class Interest:
 
 
 def speaker_interests(node: str) -> tuple[Interest, ...]:
-    """A speaker's: its node, its own blocks and what anybody has borrowed, its own report.
+    """A speaker's: its node, its own blocks, what is in use of them and what anybody has borrowed, its own report.
 
     Other nodes concern it only where nodes peer with nodes.
     """
@@ -46,6 +46,7 @@ def speaker_interests(node: str) -> tuple[Interest, ...]:
         Interest("Node", "name", node, wider),
         Interest("BlockAffinity", "node", node),
         Interest("BlockAffinity", "type", "borrower"),
+        Interest("IPAMBlock", "node", node),
         Interest("BGPNodeStatus", "name", node),
     )
 

@@ -13,7 +13,7 @@ objects: SQLite has them; an engine without (Kubernetes) says in its own docstri
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -62,6 +62,23 @@ class Write:
     document: Document | None
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an object's `status` says, and its `metadata.generation`: how often what is declared in it has changed."""
+
+    generation: int
+    status: Document
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to an object: one word for programs (CamelCase), a line for people."""
+
+    reason: str
+    message: str
+    is_warning: bool = False
+
+
 class Store(Protocol):
     """One engine."""
 
@@ -94,6 +111,34 @@ class Store(Protocol):
 
         Else nothing is written: raises Conflict, and the caller reads and judges again. Raises NotFound, with
         nothing written, when an object that is to go is not there.
+        """
+        ...
+
+    @property
+    def keeps_statuses(self) -> bool:
+        """Whether what is told of an object stands beside what is declared in it.
+
+        A cluster keeps it for `kubectl get`. The store of one machine does not: `underlay status` and `lint` say the
+        same there, from the same facts and without a process that writes it down.
+        """
+        ...
+
+    async def statuses(self, kind: str) -> Mapping[str, Told]:
+        """By name, of all objects whose status can be written; nothing where no statuses are kept."""
+        ...
+
+    async def apply_status(self, kind: str, name: str, status: Document) -> None:
+        """Tells it of an object, in place of what was told before; no document of it changes. Raises NotFound.
+
+        Where no statuses are kept it does nothing.
+        """
+        ...
+
+    def tell(self, kind: str, name: str, event: Event) -> None:
+        """Says that something happened to an object, at once and without fail.
+
+        Where there are events (Kubernetes) it is written a little later: what repeats is counted, what is too much is
+        left out. Elsewhere it is in the process's log only, which is the caller's.
         """
         ...
 

@@ -24,14 +24,14 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
 from peering.store.file_events import FileEvents
-from peering.store.protocol import Changed, Conflict, Document, NotFound, Stored, StoreError, Write
+from peering.store.protocol import Changed, Conflict, Document, Event, NotFound, Stored, StoreError, Told, Write
 from peering.store.turns import Turns
 from peering.store.worker import Worker
 
@@ -61,6 +61,9 @@ _RESTART_MS = 1000
 
 class SqliteStore:
     """A store in the file `path`, made when it is not there."""
+
+    #: Nobody would read them here.
+    keeps_statuses = False
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -95,6 +98,15 @@ class SqliteStore:
     async def apply_all(self, writes: Sequence[Write], kinds: Iterable[str], since: int) -> None:
         wanted, all_writes = tuple(kinds), tuple(writes)
         await self._run(lambda db: _alone(db, lambda: _apply_all(db, all_writes, wanted, since)), writes=True)
+
+    async def statuses(self, kind: str) -> Mapping[str, Told]:
+        return {}
+
+    async def apply_status(self, kind: str, name: str, status: Document) -> None:
+        pass
+
+    def tell(self, kind: str, name: str, event: Event) -> None:
+        pass
 
     async def watch(self, kinds: Iterable[str], since: int) -> AsyncIterator[Sequence[Changed]]:
         wanted = tuple(kinds)

@@ -21,8 +21,10 @@ from typing import Any, Self, cast
 from bgp_speaker.kernel_routes import PROTOCOL
 from bgp_speaker.node_policy import NodePolicy
 from bgp_speaker.node_view import NodeView
+from peering.drain_wish import DrainWish
 from peering.resource import Resource
 from peering.resources.observed import BGPNodeStatusSpec, PeerStatus, SecretSpec
+from peering.services import NOTHING
 from peering.session import PrefixRule, SecretKeyRef, Session, SpeakerPlan
 from peering.store.resources import find, put
 from peering.store.sqlite import SqliteStore
@@ -125,7 +127,7 @@ class SpeakerLab:
     def declare(self, node: Node, *sessions: Session, password: str = "", **changes: Any) -> None:
         """The node's view from now on; a running speaker sees it at once.
 
-        `changes` are of the plan, but for `policy`, and `blocks` where they are not the usual ones.
+        `changes` are of the plan, but for `policy`, `services`, `drain`, and `blocks` where they are not the usual.
         """
         plan = SpeakerPlan(
             asn=ASN,
@@ -135,12 +137,15 @@ class SpeakerLab:
             imports=IMPORTS,
         )
         policy, blocks = changes.pop("policy", NodePolicy()), changes.pop("blocks", node.blocks)
+        services, drain = changes.pop("services", NOTHING), changes.pop("drain", DrainWish())
         self.views[node.number] = NodeView(
             plan=dataclasses.replace(plan, **changes),
             policy=policy,
             node=None,
             blocks=blocks,
             passwords={s.password: password for s in sessions if s.password},
+            services=services,
+            drain=drain,
         )
         temporary = self.folder / "new.view"
         temporary.write_bytes(pickle.dumps(self.views[node.number]))

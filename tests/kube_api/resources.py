@@ -26,6 +26,9 @@ class Resource:
     schema: Document | None = None
     has_status: bool = False
     field_labels: tuple[str, ...] = ()
+    columns: tuple[Document, ...] = ()
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
 
     @property
     def api_version(self) -> str:
@@ -62,6 +65,7 @@ BUILT_IN = (
     Resource("", "v1", "pods", "Pod", True, has_status=True, field_labels=("spec.nodeName", "status.phase")),
     Resource("", "v1", "services", "Service", namespaced=True, has_status=True),
     Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True),
+    Resource("events.k8s.io", "v1", "events", "Event", namespaced=True, field_labels=("reason", "regarding.name")),
     Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", namespaced=True),
 )
 
@@ -78,6 +82,9 @@ def custom(definition: Document) -> list[Resource]:
             spec["scope"] == "Namespaced",
             version["schema"]["openAPIV3Schema"],
             "status" in version.get("subresources", {}),
+            columns=tuple(version.get("additionalPrinterColumns", ())),
+            short_names=tuple(spec["names"].get("shortNames", ())),
+            categories=tuple(spec["names"].get("categories", ())),
         )
         for version in spec["versions"]
         if version["served"]

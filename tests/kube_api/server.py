@@ -19,6 +19,7 @@ from tests.kube_api.faults import HANGS_S, Fault, Faults
 from tests.kube_api.objects import Document, Objects, key_of
 from tests.kube_api.resources import BUILT_IN, Registry, Resource, our_definitions
 from tests.kube_api.selectors import Matches, selector
+from tests.kube_api.tables import discovery, is_table, table
 from tests.kube_api.watching import Watching
 from tests.kube_api.writing import How, Place, Writer
 
@@ -131,6 +132,9 @@ class ApiServer:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             raise Refused(401, "Unauthorized")
+        known = discovery(self.registry, request.path) if request.method == "GET" else None
+        if known is not None:
+            return web.json_response(known)
         place = self._place(request.path)
         verb = _verb(request, place)
         self.requests[verb, place.resource.name] += 1
@@ -159,10 +163,11 @@ class ApiServer:
         return Place(found, namespace, name, sub == "status")
 
     async def _carry_out(self, request: web.Request, place: Place, verb: str) -> web.StreamResponse:
-        if verb == "get":
-            return web.json_response(self.writer.get(place))
-        if verb == "list":
-            return web.json_response(self._list(place, request.query))
+        if verb in ("get", "list"):
+            found = self.writer.get(place) if verb == "get" else self._list(place, request.query)
+            if is_table(request.headers.get("Accept", "")):
+                found = table(place.resource, found.get("items", [found]), found["metadata"], self.clock())
+            return web.json_response(found)
         query = request.query
         how = How(
             query.get("fieldManager", request.headers.get("User-Agent", "unknown").split("/")[0]),

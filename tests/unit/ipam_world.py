@@ -69,6 +69,17 @@ class SteppedStore:
     async def apply_all(self, *args: Any) -> None:
         raise AssertionError("IPAM does not declare")
 
+    keeps_statuses = False
+
+    async def statuses(self, kind: str) -> Any:
+        raise AssertionError("IPAM tells nothing")
+
+    async def apply_status(self, *args: Any) -> None:
+        raise AssertionError("IPAM tells nothing")
+
+    def tell(self, *args: Any) -> None:
+        raise AssertionError("IPAM tells nothing")
+
     def watch(self, *args: Any) -> Any:
         raise AssertionError("IPAM does not watch")
 

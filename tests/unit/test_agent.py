@@ -30,7 +30,7 @@ from peering.prefixes import Address, Prefix, pack_address, pack_prefix
 from peering.resource import Resource, parse_resource
 from peering.resources.bgp_filter import BGPFilterSpec
 from peering.resources.observed import BGPNodeStatusSpec, PeerStatus
-from peering.store.protocol import Document, Store, StoreError
+from peering.store.protocol import Document, Event, Store, StoreError
 from peering.store.resources import find, put
 from peering.store.sqlite import SqliteStore
 from tests.unit.samples import dual_tor
@@ -931,6 +931,34 @@ def test_others_on_the_node_are_told_how_it_is(tmp_path: Path) -> None:
     tell(tmp_path, story, *dual_tor())
 
 
+def test_the_cluster_is_told_of_each_change_of_a_session_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And of none that was only found: the next agent finds every session as it is."""
+    heard: list[tuple[str, str, str, str]] = []
+
+    def hear(_: SqliteStore, kind: str, name: str, event: Event) -> None:
+        heard.append((kind, name, event.reason, event.message))
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        for state, reason in (("up", ""), ("up", ""), ("down", "hold timer expired"), ("down", "refused")):
+            a.exabgp.session(PEERS[0], state, reason)
+        a.exabgp.session(PEERS[1], "down", "refused")
+        a.exabgp.on_event(Exited("killed"))
+        neighbors = (neighbor(PEERS[0], up=True),)
+        a.exabgp.on_event(Connected(pid=2, fresh=False, adopted=True, lost=0, neighbors=neighbors))
+        assert [one[:3] for one in heard] == [
+            ("BGPNodeStatus", NODE, "SessionUp"),
+            ("BGPNodeStatus", NODE, "SessionDown"),
+            ("BGPNodeStatus", NODE, "ExaBGPEnded"),
+        ]
+        assert f"switch/tor-1a ({PEERS[0]})" in heard[0][3]
+        assert "hold timer expired" in heard[1][3]
+        assert "killed" in heard[2][3]
+
+    monkeypatch.setattr(SqliteStore, "tell", hear)
+    tell(tmp_path, story, *dual_tor())
+
+
 def test_work_beside_lasts_as_long_as_the_agent_does(tmp_path: Path) -> None:
     async def work() -> list[str]:
         told, heard = Agent(tmp_path), list[str]()
@@ -966,3 +994,187 @@ def test_another_agent_begins_nothing_beside(tmp_path: Path) -> None:
             await a.speaker().run(beside)
 
     tell(tmp_path, story, *dual_tor())
+
+
+# Draining
+
+
+SERVICES = "10.96.0.0/12"
+
+
+def drain(extent: str | None = "Unused", *, settle: int = 0) -> list[Resource]:
+    default = read_spec(
+        "BGPConfiguration", "default", drainSettleSeconds=settle, serviceClusterIPs=[{"cidr": SERVICES}]
+    )
+    return [default, read_spec("BGPConfiguration", f"node.{NODE}", **({"drain": extent} if extent else {}))]
+
+
+def read_spec(kind: str, name: str, **spec: object) -> Resource:
+    return read({"apiVersion": "underlay.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+
+
+def addresses_in_use(*nodes: str) -> Resource:
+    given = [{"ordinal": number, "handle": f"h{number}", "node": node} for number, node in enumerate(nodes)]
+    return read_spec("IPAMBlock", "the-block", cidr=BLOCK, affinity=f"host:{NODE}", allocations=given)
+
+
+def endpoint_on(node: str) -> Resource:
+    return read(
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "web", "labels": {"kubernetes.io/service-name": "web"}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.244.7.7"], "nodeName": node, "conditions": {"ready": True}}],
+        }
+    )
+
+
+def told_of(a: Agent, prefix: str) -> str:
+    """What the first peer was told last of a prefix: `plain`, `shut down`, `withdrawn`, or nothing."""
+    lines = [line for line in a.exabgp.lines if PEERS[0] in line and prefix in line.split()]
+    if not lines:
+        return "nothing"
+    if " withdraw " in lines[-1]:
+        return "withdrawn"
+    return "shut down" if "65535:0" in lines[-1] else "plain"
+
+
+async def drained_with(a: Agent, *kept: str) -> bool:
+    status = await a.status()
+    return status is not None and (status.drain, set(status.kept)) == ("drained", set(kept))
+
+
+def test_a_drained_node_announces_the_last_resort_and_then_what_is_used_only(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: told_of(a, BLOCK) == "plain" and told_of(a, SERVICES) == "plain")
+        await a.declare(*drain(settle=3600))
+        await eventually(lambda: told_of(a, BLOCK) == told_of(a, SERVICES) == "shut down")
+        await eventually(lambda: told_of(a, "10.0.11.1/32") == "shut down")
+        await a.declare(*drain())
+        await eventually(lambda: told_of(a, SERVICES) == "withdrawn")
+        assert told_of(a, BLOCK) == "shut down"
+        await eventually(lambda: drained_with(a, BLOCK))
+        await a.declare(addresses_in_use("node-2"))
+        await eventually(lambda: told_of(a, BLOCK) == "withdrawn")
+        await eventually(lambda: drained_with(a))
+        await a.declare(addresses_in_use(""))
+        await eventually(lambda: told_of(a, BLOCK) == "shut down")
+        await a.declare(*drain("Everything"))
+        await eventually(lambda: told_of(a, BLOCK) == "withdrawn")
+        assert told_of(a, "10.0.11.1/32") == "shut down"
+        await a.declare(*drain(None))
+        await eventually(lambda: {told_of(a, p) for p in (BLOCK, SERVICES, "10.0.11.1/32")} == {"plain"})
+        assert a.exabgp.configured() == set(PEERS)
+        await a.declare(addresses_in_use("node-2"))
+        for _again in range(2):
+            await a.declare(*drain())
+            await eventually(lambda: told_of(a, BLOCK) == "withdrawn")
+            await a.declare(*drain(None))
+            await eventually(lambda: told_of(a, BLOCK) == "plain")
+
+    before = [*drain(None), block(), addresses_in_use(""), endpoint_on("node-2")]
+    told = tell(tmp_path, story, *dual_tor(), *before)
+    phases = [line for line in told.said if line.startswith("drain: ")]
+    assert phases == 3 * ["drain: draining", "drain: drained", "drain: serving"]
+
+
+def test_what_nobody_else_serves_stays(tmp_path: Path) -> None:
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: drained_with(a, SERVICES))
+        assert told_of(a, SERVICES) == "shut down"
+
+    tell(tmp_path, story, *dual_tor(), *drain(), endpoint_on(NODE))
+
+
+def test_a_peer_that_comes_up_starts_the_settle_time_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so does an ExaBGP that was not told."""
+    clock = [1000.0]
+    monkeypatch.setattr(agent, "time", FakeTime(clock))
+
+    async def story(a: Agent, speaker: Speaker) -> None:
+        await started(a)
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: told_of(a, BLOCK) == "plain")
+        await a.declare(*drain(settle=100))
+        await eventually(lambda: told_of(a, BLOCK) == "shut down")
+        await eventually(lambda: speaker._drain._state.told_since == 1000.0)
+        clock[0] = 1090.0
+        a.exabgp.session(PEERS[1], "up")
+        await eventually(lambda: speaker._drain._state.told_since == 1090.0)
+        clock[0] = 1095.0
+        a.exabgp.on_event(Connected(pid=2, fresh=True, adopted=False, lost=0, neighbors=()))
+        await eventually(lambda: speaker._drain._state.told_since == 1095.0)
+        assert not speaker._drain.tick(1194.0)
+        assert speaker._drain.tick(1195.0)
+
+    tell(tmp_path, story, *dual_tor(), *drain(None), block(), addresses_in_use(""))
+
+
+class FakeTime:
+    """The module, with another clock."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self._clock = clock
+
+    def monotonic(self) -> float:
+        return self._clock[0]
+
+    def time(self) -> float:
+        return self._clock[0]
+
+
+def test_what_exabgp_refused_was_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(a: Agent, speaker: Speaker) -> None:
+        await started(a)
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: told_of(a, BLOCK) == "plain")
+
+        async def refuse(lines: Iterable[str]) -> list[str]:
+            return list(lines)
+
+        monkeypatch.setattr(a.exabgp, "send_all", refuse)
+        await a.declare(*drain())
+        await eventually(lambda: any("ExaBGP refused" in line for line in a.said))
+        assert (speaker._drain.phase, speaker._drain._state.told_since) == ("draining", None)
+
+    tell(tmp_path, story, *dual_tor(), *drain(None), block(), addresses_in_use(""))
+
+
+def test_only_what_was_told_to_everybody_after_the_wish_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(a: Agent, speaker: Speaker) -> None:
+        await started(a)
+        a.exabgp.session(PEERS[0], "up")
+        await eventually(lambda: told_of(a, BLOCK) == "plain")
+        gate, asked, send = asyncio.Semaphore(0), list[str](), a.exabgp.send_all
+
+        async def send_slowly(lines: Iterable[str]) -> list[str]:
+            given = list(lines)
+            if given:
+                asked.extend(given)
+                await gate.acquire()
+            return await send(given)
+
+        monkeypatch.setattr(a.exabgp, "send_all", send_slowly)
+        await a.declare(block("10.244.0.64/26"))
+        await eventually(lambda: len(asked) == 1)
+        await a.declare(*drain(settle=3600))
+        await eventually(lambda: speaker._drain.phase == "draining")
+        gate.release()
+        await eventually(lambda: any("65535:0" in line for line in asked))
+        assert speaker._drain._state.told_since is None
+        a.exabgp.session(PEERS[1], "up")
+        gate.release()
+        await eventually(lambda: any(PEERS[1] in line for line in asked))
+        assert speaker._drain._state.told_since is None
+        for _ in range(20):
+            gate.release()
+        await eventually(lambda: speaker._drain._state.told_since is not None)
+
+    tell(tmp_path, story, *dual_tor(), *drain(None), block(), addresses_in_use(""))

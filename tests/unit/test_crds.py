@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,9 +87,10 @@ def test_columns_lead_to_fields(kind: Kind) -> None:
     assert columns[-1] == {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
     for column in columns[:-1]:
         node = schema_of(kind)
-        for step in column["jsonPath"].split(".")[1:]:
-            node = node["properties"][step]
-        assert column["type"] == "string" or column["type"] == node["type"]
+        for step in re.findall(r"\.(\w+)|(\[\?\(@\.type==\"\w+\"\)\])", column["jsonPath"]):
+            node = node["properties"][step[0]] if step[0] else node["items"]
+        is_date = node.get("format") == "date-time"
+        assert column["type"] == ("date" if is_date else node.get("type")) or column["type"] == "string"
 
 
 # Structure

@@ -38,7 +38,7 @@ _VERSION = {"name", "served", "storage", "schema", "subresources", "additionalPr
 _COLUMN = {"name", "type", "jsonPath", "format", "description", "priority"}
 _COLUMN_TYPES = {"integer", "number", "string", "boolean", "date"}
 _LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-_JSON_PATH = re.compile(r"(\.[A-Za-z][A-Za-z0-9]*)+")
+_JSON_PATH = re.compile(r"(\.[A-Za-z][A-Za-z0-9]*(\[\?\(@\.type==\"[A-Za-z]+\"\)\])?)+")
 #: What an annotation may hold; `kubectl apply` keeps the whole manifest in one.
 _LONGEST_ANNOTATION = 262_144
 #: Words of CEL that a rule would have to write otherwise.

@@ -79,6 +79,28 @@ def addresses() -> Iterator[Packed]:
             yield pack(source("IPAMHandle"), item(handle, number, spec={"handle": handle, "blocks": [cidr]}))
 
 
+def reports() -> Iterator[Packed]:
+    """Of nodes with two sessions of both families each."""
+    for number in range(_NODES):
+        name = f"node-{number:04}"
+        sessions = [
+            {
+                "session": f"tor-{number // 20}{side}-ipv{family}",
+                "peer": f"switch/tor-{number // 20}{side}",
+                "localAddress": f"10.1.{number // 256}.{number % 256}",
+                "peerAddress": f"10.1.{number // 256}.{number % 256 + 1}",
+                "peerASN": 4_200_000_000 + number // 20,
+                "state": "Established",
+                "since": 1_767_268_800.0,
+                **dict.fromkeys(("received", "accepted", "announced"), 5000),
+            }
+            for side in "ab"
+            for family in (4, 6)
+        ]
+        spec = {"node": name, "reported": 1_767_268_800.0, "sessions": sessions, "established": 4, "total": 4}
+        yield pack(source("BGPNodeStatus"), item(name, number, spec=spec))
+
+
 def held(*makers: Iterable[Packed]) -> int:
     """Bytes that are held in the shape in which a follower holds them."""
     gc.collect()
@@ -94,7 +116,7 @@ def held(*makers: Iterable[Packed]) -> int:
 
 
 def test_a_controller_holds_everything() -> None:
-    assert held(nodes(), blocks(), addresses()) < _CONTROLLER
+    assert held(nodes(), blocks(), addresses(), reports()) < _CONTROLLER
 
 
 def test_a_speaker_holds_all_nodes_and_blocks_where_nodes_peer() -> None:

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from bgp_speaker.node_status import StatusWriter
-from peering.resources.observed import RENEWAL_S, BGPNodeStatusSpec
+from peering.resources.observed import RENEWAL_S, BGPNodeStatusSpec, PeerStatus
 from peering.store.protocol import StoreError
 from peering.store.resources import find
 from peering.store.sqlite import SqliteStore
@@ -31,11 +31,34 @@ def test_an_equal_status_is_written_once_and_another_one_at_once(tmp_path: Path)
         writer = StatusWriter(store, "node-1")
         await writer.write(IDLE, 1000.4)
         first = await kept(store)
-        assert first[0] == IDLE.model_copy(update={"reported": 1000.0})
+        counts = {"established": 0, "total": 0}
+        at_1000 = {"reported": 1000.0, "reported_at": "1970-01-01T00:16:40Z"}
+        assert first[0] == IDLE.model_copy(update=at_1000 | counts)
         await writer.write(IDLE, 1000 + RENEWAL_S - 1)
         assert await kept(store) == first
         await writer.write(BUSY, 1001)
-        assert (await kept(store))[0] == BUSY.model_copy(update={"reported": 1001.0})
+        at_1001 = {"reported": 1001.0, "reported_at": "1970-01-01T00:16:41Z"}
+        assert (await kept(store))[0] == BUSY.model_copy(update=at_1001 | counts)
+        await store.close()
+
+    asyncio.run(check())
+
+
+def row(name: str, state: str) -> PeerStatus:
+    fields = {"session": name, "peer": "external", "peerAddress": "192.0.2.1", "peerASN": 65000, "since": 0.0}
+    return PeerStatus.model_validate({**fields, "state": state})
+
+
+def test_sessions_are_counted_for_whoever_cannot(tmp_path: Path) -> None:
+    async def check() -> None:
+        store = SqliteStore(tmp_path / "store.db")
+        rows = (row("a", "Established"), row("b", "Idle"), row("c", "Established"))
+        await StatusWriter(store, "node-1").write(IDLE.model_copy(update={"sessions": rows}), 1000)
+        found = (await kept(store))[0]
+        assert (found.established, found.total, len(found.sessions)) == (2, 3, 3)
+        await StatusWriter(store, "node-1").write(IDLE, 1000)
+        written = (await store.get("BGPNodeStatus", "node-1")).document["spec"]
+        assert (written["established"], written["total"]) == (0, 0), "none is a number, too, for a table"
         await store.close()
 
     asyncio.run(check())

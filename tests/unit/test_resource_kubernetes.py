@@ -87,7 +87,8 @@ def test_what_calico_wrote_into_annotations_is_the_nodes_bgp() -> None:
             ipv4_address="10.0.11.1/24",
             ipv6_address="fd00:0:11::1/64",
             route_reflector_cluster_id="244.0.0.1",
-        )
+        ),
+        unschedulable=True,
     )
 
 
@@ -103,14 +104,14 @@ def test_with_one_annotation_of_an_address_the_other_family_is_not_guessed() -> 
 
 @pytest.mark.parametrize("status", [None, {}, {"addresses": None}, {"addresses": ["x", {}, {"type": "InternalIP"}]}])
 def test_a_node_without_addresses_has_none(status: Any) -> None:
-    assert spec_of(node({}, status=status)) == NodeSpec()
+    assert spec_of(node({}, status=status)) == NodeSpec(unschedulable=True)
 
 
 @pytest.mark.parametrize("annotations", [None, {}])
 def test_a_node_without_annotations(annotations: Any) -> None:
     changed = node({}, status={})
     changed["metadata"]["annotations"] = annotations
-    assert spec_of(changed) == NodeSpec()
+    assert spec_of(changed) == NodeSpec(unschedulable=True)
 
 
 def test_uplinks_and_router_id_are_annotations_of_ours() -> None:

@@ -68,6 +68,10 @@ def on(node: str, **conditions: Any) -> Document:
 
 
 def told(*resources: Resource, node: str = "node-1", **ranges: Any) -> Announced:
+    return replace(announced(*resources, node=node, **ranges), shared=())
+
+
+def announced(*resources: Resource, node: str = "node-1", **ranges: Any) -> Announced:
     spec = BGPConfigurationSpec.model_validate({**RANGES, **ranges})
     return announced_services(spec, resources, node, {})
 
@@ -153,6 +157,32 @@ def test_what_is_kept_is_read_back() -> None:
     assert web.name == "shop.web"
 
 
+@pytest.mark.parametrize(
+    ("ready_on", "shared"),
+    [
+        ((), ()),
+        (("node-1",), ()),
+        (("node-2",), WHOLE),
+        (("node-1", "node-2"), (*WHOLE, "10.96.0.7/32", "fd00:96::7/128")),
+    ],
+)
+def test_what_other_nodes_announce_too(ready_on: tuple[str, ...], shared: tuple[str, ...]) -> None:
+    """With a local policy an address is that of the nodes with an endpoint, a range that of all nodes."""
+    found = announced(service(**LOCAL), slices(*map(on, ready_on)))
+    assert set(found.shared) == set(shared)
+
+
+def test_an_address_of_two_services_is_shared_when_it_is_so_with_both() -> None:
+    everywhere = service("mail", externalIPs=["192.0.2.200"])
+    here_only = service(externalIPs=["192.0.2.200"], externalTrafficPolicy="Local", type="NodePort")
+    on_2 = slices(on("node-2"), of="mail", name="mail-1")
+    assert "192.0.2.200/32" in announced(everywhere, on_2).shared
+    for services in ((everywhere, here_only), (here_only, everywhere)):
+        found = announced(*services, on_2, slices(on("node-1")))
+        assert "192.0.2.200/32" in found.addresses
+        assert "192.0.2.200/32" not in found.shared
+
+
 # The fabric
 
 
@@ -195,4 +225,4 @@ def test_a_speakers_view_follows_the_endpoints(tmp_path: Path) -> None:
 
     away, here, gone = asyncio.run(story())
     assert here == Announced(WHOLE, ("10.96.0.7/32", "fd00:96::7/128"))
-    assert away == gone == replace(here, addresses=())
+    assert away == gone == Announced(WHOLE, shared=WHOLE)

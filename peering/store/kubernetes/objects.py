@@ -1,7 +1,8 @@
 """An object of the API as one of our documents, and back.
 
-Of an object is kept what a reader may use: labels, annotations, spec, the values of a Secret, the addresses of a Node.
-It is kept as text, which takes much less than dictionaries, and read when somebody asks for the document.
+Of an object is kept what a reader may use: labels, annotations, spec, the values of a Secret, the addresses and the
+cordon of a Node. It is kept as text, which takes much less than dictionaries, and read when somebody asks for the
+document.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
+from peering.kubernetes_node import is_cordoned
 from peering.resources.catalog import DISCOVERY, KUBERNETES
 from peering.store.kubernetes.sources import Source
 from peering.store.protocol import Document, Stored
@@ -90,7 +92,8 @@ def _spec(item: Document) -> Document:
 
 def _node(item: Document) -> Document:
     addresses = (item.get("status") or {}).get("addresses") or ()
-    return {"status": {"addresses": [one for one in addresses if one.get("type") == "InternalIP"]}}
+    kept: Document = {"status": {"addresses": [one for one in addresses if one.get("type") == "InternalIP"]}}
+    return {**kept, "spec": {"unschedulable": True}} if is_cordoned(item.get("spec")) else kept
 
 
 def _secret(item: Document) -> Document:
@@ -144,7 +147,8 @@ def _identity(source: Source, name: str) -> Document:
 def join(found: Sequence[Packed]) -> Packed:
     """One object out of what its sources say of it, in their order.
 
-    The first wins. Only a Node is more than one of them: it has the labels and annotations of all.
+    The first wins. Only a Node is more than one of them: it has the labels and annotations of all, and is cordoned when
+    one of them is.
     """
     first = found[0]
     version = sum(one.version << (_VERSION_BITS * one.source.rank) for one in found)
@@ -160,6 +164,8 @@ def join(found: Sequence[Packed]) -> Packed:
                 words.update(one.get(field, {}))
             if words:
                 merged[field] = words
+        if any((one.get("spec") or {}).get("unschedulable") is True for one in kept):
+            merged["spec"] = {**(merged.get("spec") or {}), "unschedulable": True}
         raw = _text(merged)
     return Packed(first.source, first.name, version, raw)
 

@@ -11,7 +11,7 @@ from peering.store.kubernetes.objects import Packed, fingerprint, join, pack
 from peering.store.kubernetes.sources import Source
 from peering.store.kubernetes.whole import Reading
 from peering.store.kubernetes.writer import Writer
-from peering.store.protocol import Stored
+from peering.store.protocol import Stored, Told
 
 _AT_ONCE = 8
 
@@ -37,6 +37,15 @@ class Reader:
         for source in self._sources(kind):
             async for page in self._api.pages(source.path(), {}, source.page):
                 found += [pack(source, item) for item in page["items"]]
+        return found
+
+    async def statuses(self, source: Source) -> dict[str, Told]:
+        """What is told of the objects of one source, and how often they were changed, by name."""
+        found = {}
+        async for page in self._api.pages(source.path(), {}, source.page):
+            for item in page["items"]:
+                generation = item["metadata"].get("generation", 0)
+                found[source.name_of(item["metadata"])] = Told(generation, item.get("status") or {})
         return found
 
     async def read_all(self, kinds: Sequence[str]) -> dict[str, list[Packed]]:

@@ -10,6 +10,7 @@
   writes before that were made, each whole, and applying again goes on. A Conflict with somebody who did not take the
   Lease (kubectl) may come after some writes were made. Readers see the writes one by one, what others refer to first.
 - Secrets are never listed. There are those that were asked for by name, or that other objects refer to.
+- Statuses are read when they are asked for, of our own kinds; events are written by a task of their own (events.py).
 - A report (BGPNodeStatus) is written by server-side apply, whether it was there or not: `update` without a version
   raises no NotFound for it.
 """
@@ -28,6 +29,7 @@ from peering.store.interest import Interest
 from peering.store.kubernetes.api import Api, Client
 from peering.store.kubernetes.changes import Changes
 from peering.store.kubernetes.connect import connect, namespace_of
+from peering.store.kubernetes.events import Events
 from peering.store.kubernetes.following import Following
 from peering.store.kubernetes.lease import Lease, held
 from peering.store.kubernetes.location import Location, parse_location
@@ -36,7 +38,7 @@ from peering.store.kubernetes.reader import Reader, by_kind, by_source, joined
 from peering.store.kubernetes.sources import Source, sources_of
 from peering.store.kubernetes.whole import Reading, WholeWriter, check_unchanged, missing
 from peering.store.kubernetes.writer import Writer
-from peering.store.protocol import Changed, Document, NotFound, Stored, StoreError, Write
+from peering.store.protocol import Changed, Document, Event, NotFound, Stored, StoreError, Told, Write
 
 _LOCK = "underlay-apply"
 _LOCK_S, _LOCK_RENEWED_S, _LOCK_PATIENCE_S = 30.0, 8.0, 40.0
@@ -51,6 +53,8 @@ _SECRET = "Secret"
 
 class KubernetesStore:
     """One cluster. With `interests` (be it none), whatever is read once is watched from then on."""
+
+    keeps_statuses = True
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class KubernetesStore:
         self._keeps = interests is not None
         sources = {kind: self._sources(kind) for kind in KINDS}
         self._following = Following(self._api, sources, self._changes, interests or ())
+        self._events = Events(self._api)
         self._readings: OrderedDict[int, dict[Source, dict[str, int]]] = OrderedDict()
 
     async def get(self, kind: str, name: str) -> Stored:
@@ -113,7 +118,9 @@ class KubernetesStore:
     async def update(self, kind: str, name: str, document: Document, version: int | None = None) -> Stored:
         source = self._sources(kind)[0]
         if kind == _REPORT and version is None:
-            return self._wrote(source, await self._writer.apply(source, name, document))
+            item = await self._writer.apply(source, name, document)
+            self._events.know(kind, name, item)
+            return self._wrote(source, item)
         if version is None:
             try:
                 return self._wrote(source, await self._writer.replace_any(source, name, document))
@@ -133,9 +140,15 @@ class KubernetesStore:
             raise missing(source, name, await self._reader.find(kind, name)) from None
         self._following.removed(source, name, uid)
 
+    async def statuses(self, kind: str) -> Mapping[str, Told]:
+        return await self._reader.statuses(self._sources(kind)[0])
+
     async def apply_status(self, kind: str, name: str, status: Document) -> None:
-        """What is told of an object in its `status`, by server-side apply. Raises NotFound."""
+        """By server-side apply: one request."""
         await self._writer.apply(self._sources(kind)[0], name, {"status": status}, "status")
+
+    def tell(self, kind: str, name: str, event: Event) -> None:
+        self._events.tell(self._sources(kind)[0], name, event)
 
     async def apply_all(self, writes: Sequence[Write], kinds: Iterable[str], since: int) -> None:
         wanted = sorted(set(kinds))
@@ -180,6 +193,7 @@ class KubernetesStore:
 
     async def close(self) -> None:
         await self._following.close()
+        await self._events.close()
         self._changes.close()
         await self._api.close()
 
