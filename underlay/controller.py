@@ -34,6 +34,7 @@ Log = Callable[[str], None]
 _PLANNED = frozenset((*PLAN_KINDS, "Secret"))
 _COLLECTED = frozenset(COLLECTED_KINDS)
 _RETRY_S = 1.0
+_LEASE = "underlay-controller"
 #: Seconds between two looks at IPAM when nothing but changes asks for one.
 _COLLECT_PAUSE_S = 5.0
 
@@ -47,7 +48,7 @@ class Graces:
 
 
 class Controller:
-    """One controller per store; two would do the same work twice and harm nothing."""
+    """Of several in a cluster one works, the others wait. On one machine two do the same twice and harm nothing."""
 
     def __init__(self, store: Store, log: Log, graces: Graces, render_to: Path | None, with_secrets: bool) -> None:
         self._store = store
@@ -60,7 +61,15 @@ class Controller:
         self._said: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Works until cancelled."""
+        """Works until cancelled, whenever this is the one of several controllers that leads."""
+        while True:
+            with self._healing("leading"):
+                async with self._store.leading(_LEASE):
+                    self._said.pop("leading", None)
+                    await self._lead()
+            await asyncio.sleep(_RETRY_S)
+
+    async def _lead(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch())
             group.create_task(self._collect_again_and_again())

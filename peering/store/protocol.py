@@ -14,6 +14,7 @@ objects: SQLite has them; an engine without (Kubernetes) says in its own docstri
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -98,6 +99,14 @@ class Store(Protocol):
 
     def watch(self, kinds: Iterable[str], since: int) -> AsyncIterator[Sequence[Changed]]:
         """Batches of changes after version `since`, in order, as they happen. Never ends by itself."""
+        ...
+
+    def leading(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Waits until it is this process that leads, of all those that ask by this name, and does so inside.
+
+        On one machine everybody is let in: what is done there twice harms nothing. In a cluster it is a Lease; when it
+        is lost, what is inside is cancelled, and StoreError is raised.
+        """
         ...
 
     async def close(self) -> None:

@@ -108,6 +108,9 @@ class SqliteStore:
                 elif await events.wait(next(waits)):
                     waits = _waits()
 
+    def leading(self, name: str) -> contextlib.AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext()
+
     async def close(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LOCK_TIMEOUT_S):

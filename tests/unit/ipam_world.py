@@ -6,6 +6,7 @@ decides who goes on, whose operation takes effect, and who dies before or after 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Coroutine, Generator, Iterable, Iterator, Sequence
 from ipaddress import ip_network
@@ -70,6 +71,9 @@ class SteppedStore:
 
     def watch(self, *args: Any) -> Any:
         raise AssertionError("IPAM does not watch")
+
+    def leading(self, name: str) -> contextlib.AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext()
 
     async def close(self) -> None:
         pass

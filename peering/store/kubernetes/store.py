@@ -16,10 +16,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from peering.resources.catalog import KINDS, PLAN_KINDS
 from peering.store.interest import Interest
@@ -38,6 +40,8 @@ from peering.store.protocol import Changed, Document, NotFound, Stored, StoreErr
 
 _LOCK = "underlay-apply"
 _LOCK_S, _LOCK_RENEWED_S, _LOCK_PATIENCE_S = 30.0, 8.0, 40.0
+#: As the controllers of Kubernetes itself: who is not heard of for so long leads no more.
+_LEADER_S, _LEADER_RENEWED_S = 15.0, 4.0
 #: So many readings may be waiting for their `apply_all`.
 _READINGS = 4
 _DECLARED = (*PLAN_KINDS, "Secret")
@@ -166,6 +170,9 @@ class KubernetesStore:
         """A lock that this store wants; for `held`, which takes and renews it. One of several controllers leads so."""
         holder = f"{socket.gethostname()}-{os.getpid()}-{id(self):x}"
         return Lease(self._api, self._namespace, name, holder, seconds)
+
+    def leading(self, name: str) -> AbstractAsyncContextManager[None]:
+        return held(self.lease(name, _LEADER_S), math.inf, _LEADER_RENEWED_S)
 
     def trouble(self) -> str:
         """Why what is answered from memory may be old; empty while all watches run."""
