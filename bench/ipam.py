@@ -71,7 +71,7 @@ def main() -> None:
     arguments = _arguments()
     if arguments.store:
         try:
-            open_store(arguments.store)
+            asyncio.run(_look_at(arguments.store))
         except StoreError as error:
             raise SystemExit(str(error)) from None
     runs = [_run(arguments) for _ in range(arguments.runs)]
@@ -88,6 +88,15 @@ def main() -> None:
         "allocations_per_s": round(by_key["allocationsPerS"].median, 1),
     }
     sys.stdout.write(json.dumps({**said, **to_json(figures)}) + "\n")
+
+
+async def _look_at(url: str) -> None:
+    """Raises StoreError where it is none, or cannot be reached."""
+    store = open_store(url)
+    try:
+        await store.list("IPPool")
+    finally:
+        await store.close()
 
 
 def _arguments() -> argparse.Namespace:

@@ -14,6 +14,7 @@ from peering.facts import NodeFacts
 from peering.links import Link, links
 from peering.memo import Memo
 from peering.offers import Offer, Rank
+from peering.prefix_limits import ipam_limit
 from peering.problems import Problem
 from peering.profiles import bfd_parameters
 from peering.reflector_sessions import MULTIHOP
@@ -30,7 +31,7 @@ _BOTH: tuple[Family, ...] = ("ipv4-unicast", "ipv6-unicast")
 
 @dataclass(frozen=True, slots=True)
 class RackView:
-    """A rack with what it refers to; `spec.node_as_number` is filled in where the design gives it."""
+    """A rack with what it refers to; `spec` has the AS of nodes and the prefix limit where they follow from others."""
 
     name: str
     spec: RackSpec
@@ -47,13 +48,18 @@ def rack_views(snapshot: Snapshot, memo: Memo, problems: list[Problem]) -> dict[
         assert isinstance(resource.spec, RackSpec)
         present = tuple(switches[s] for s in resource.spec.switches if s in switches)
         bfd = bfd_parameters(snapshot, resource.spec.bfd)
-        views[name] = kept.get(name, (resource, present, bfd, snapshot.configuration()), _view_of)
+        limit = ipam_limit(snapshot) if resource.spec.prefix_limit == "ipam" else None
+        views[name] = kept.get(name, (resource, present, bfd, snapshot.configuration(), limit), _view_of)
         problems += _rack_problems(views[name], switches)
     return views
 
 
 def _view_of(
-    rack: Resource, switches: tuple[Resource, ...], bfd: BfdParameters | None, default: BGPConfigurationSpec
+    rack: Resource,
+    switches: tuple[Resource, ...],
+    bfd: BfdParameters | None,
+    default: BGPConfigurationSpec,
+    limit: int | None,
 ) -> RackView:
     spec = rack.spec
     assert isinstance(spec, RackSpec)
@@ -62,6 +68,8 @@ def _view_of(
         from_switch = DESIGNS[spec.design].node_asn == "switch" and pairs
         asn = pairs[0][1].as_number if from_switch else default.default_as_number
         spec = spec.model_copy(update={"node_as_number": asn})
+    if spec.max_prefixes is None and limit is not None:
+        spec = spec.model_copy(update={"max_prefixes": limit})
     return RackView(rack.name, spec, pairs, bfd)
 
 

@@ -22,10 +22,17 @@ _KUSTOMIZATION = "kustomization.yaml"
 _AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
 
+class _Whole(yaml.SafeDumper):
+    """What stands in two places is written twice: a person reads these files, and not every reader knows anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def crd_files() -> dict[str, str]:
     """File name -> YAML text, one file per kind."""
     return {
-        f"{kind.plural}.yaml": _HEAD + yaml.safe_dump(definition(kind), sort_keys=False, width=120)
+        f"{kind.plural}.yaml": _HEAD + yaml.dump(definition(kind), Dumper=_Whole, sort_keys=False, width=120)
         for kind in KINDS.values()
         if UNDERLAY in kind.api_versions
     }

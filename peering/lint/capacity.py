@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from peering.addressing import network
 from peering.budgets import Budget, Figure, budget_of
 from peering.lint.digest import SwitchDigest, ref_of
 from peering.lint.view import View
+from peering.prefix_limits import blocks_of
 from peering.problems import Problem
 from peering.resource import Resource
-from peering.resources.pools import IPPoolSpec
 from peering.session import Session
 
 _FAMILIES = ("IPv4", "IPv6")
@@ -60,13 +59,8 @@ def _bounds(view: View) -> tuple[int, int]:
     totals = [1, 1]
     for pool in view.pools.values():
         if not pool.disable_bgp_export:
-            totals[":" in pool.cidr] += _blocks(pool, view)
+            totals[":" in pool.cidr] += blocks_of(pool, view.blocks_per_host)
     return totals[0], totals[1]
-
-
-def _blocks(pool: IPPoolSpec, view: View) -> int:
-    """How many blocks of a pool one node may own."""
-    return min(view.blocks_per_host, 1 << (pool.block_length - network(pool.cidr).prefixlen))
 
 
 def _worst(resource: Resource, view: View) -> Iterator[tuple[str, int] | None]:
@@ -76,7 +70,7 @@ def _worst(resource: Resource, view: View) -> Iterator[tuple[str, int] | None]:
         counts: Counter[str] = Counter()
         for name, pool in view.pools.items():
             if (":" in pool.cidr) is is_ipv6 and not pool.disable_bgp_export:
-                blocks = _blocks(pool, view)
+                blocks = blocks_of(pool, view.blocks_per_host)
                 counts.update({node: blocks for node in view.nodes_of_pool[name] if node in wanted})
         name, blocks = max(sorted(counts.items()), key=lambda item: item[1], default=("", 0))
         yield (name, blocks + 1) if name else None

@@ -12,11 +12,11 @@ from peering.graph import Graph
 from peering.lint.digest import NodeDigest, ReflectorDigest, SwitchDigest
 from peering.memo import Memo
 from peering.node_index import NodeIndex
+from peering.prefix_limits import blocks_per_host
 from peering.resources.fabric import SwitchSpec
-from peering.resources.pools import IPAMConfigurationSpec, IPPoolSpec
+from peering.resources.pools import IPPoolSpec
 
 #: Blocks that a node may own where `maxBlocksPerHost` says nothing; Calico's number.
-DEFAULT_BLOCKS_PER_HOST = 20
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,7 @@ class View:
     @cached_property
     def blocks_per_host(self) -> int:
         """`maxBlocksPerHost`, or what counts without it."""
-        configurations = self.graph.snapshot.specs("IPAMConfiguration", IPAMConfigurationSpec)
-        default = configurations.get("default")
-        return (default.max_blocks_per_host if default else 0) or DEFAULT_BLOCKS_PER_HOST
+        return blocks_per_host(self.graph.snapshot)
 
     @cached_property
     def members(self) -> Counter[str]:

@@ -171,6 +171,8 @@ class RackSpec(Spec):
     """Both ends send TTL 255 and take nothing less (RFC 5082)."""
     max_prefixes: PrefixLimit | None = None
     """A switch closes a session on which a node announces more."""
+    prefix_limit: Literal["none", "ipam"] = "none"
+    """Without maxPrefixes: no limit, or twice what IPAM may hand to a node."""
     password: Password | None = None
     """TCP-MD5 password of its sessions."""
     downward: Literal["default-only", "pools", "all"] = "pools"

@@ -36,6 +36,12 @@ class GoBgpSwitch:
         state = self._json("neighbor", address).get("state", {})
         return bool(state.get("session_state") == _ESTABLISHED)
 
+    def end_of_rib(self, address: str) -> bool:
+        """Whether the neighbour's End-of-RIB came (RFC 4724, 2)."""
+        families = self._json("neighbor", address).get("afi_safis", [])
+        states = [family["mp_graceful_restart"].get("state", {}) for family in families]
+        return bool(states) and all(state.get("end_of_rib_received") for state in states)
+
     def accepted(self, address: str) -> dict[str, Route]:
         """The routes of its table that are of this neighbour."""
         shown = self._json("global", "rib", "-a", "ipv6" if ":" in address else "ipv4")

@@ -39,6 +39,11 @@ class OpenBgpdSwitch:
         neighbors = self._ask("show", "neighbor", address).get("neighbors", [])
         return bool(neighbors) and neighbors[0]["state"] == "Established"
 
+    def end_of_rib(self, address: str) -> bool:
+        """Whether the neighbour's End-of-RIB came (RFC 4724, 2)."""
+        neighbors = self._ask("show", "neighbor", address).get("neighbors", [])
+        return bool(neighbors) and neighbors[0]["stats"]["update"]["received"]["eor"] > 0
+
     def accepted(self, address: str) -> dict[str, Route]:
         shown = self._ask("show", "rib", "neighbor", address, "detail").get("rib", [])
         return {entry["prefix"]: _route(entry) for entry in shown}

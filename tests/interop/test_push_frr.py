@@ -107,7 +107,7 @@ def test_sessions_that_were_down_need_not_come_up_if_so_asked(site: Site) -> Non
     assert " neighbor 10.254.1.0 remote-as 65001\n" in (site.frr.directory / "frr.conf").read_text()
     site.declare("asNumber: 65001", "asNumber: 65000")
     assert site.push("--expect", "kept").exit_code == 0
-    eventually(site.is_up)
+    eventually(site.is_up, within=120)
     site.declare("asNumber: 65000", "asNumber: 65001")
     assert site.push("--expect", "kept", "--within", "5").exit_code == 1
 
@@ -139,7 +139,7 @@ def test_a_change_that_breaks_the_session_is_taken_back(site: Site) -> None:
     assert "10.0.1.7" in refused.stdout
     assert "error: session spine-1-ipv4 with 10.254.1.0: Idle (OPEN Message Error/Bad Peer AS)\n" in refused.stderr
     assert (site.running(), site.left()) == (before, False)
-    eventually(site.is_up)
+    eventually(site.is_up, within=120)
 
 
 def test_the_switch_takes_it_back_when_the_pushing_process_dies(site: Site) -> None:
@@ -157,7 +157,7 @@ def test_the_switch_takes_it_back_when_the_pushing_process_dies(site: Site) -> N
         pushing.wait()
     assert site.left()
     eventually(lambda: not site.left() and site.running() == before, within=120)
-    eventually(site.is_up)
+    eventually(site.is_up, within=120)
 
 
 def test_what_the_switch_refuses_is_not_tried(site: Site) -> None:

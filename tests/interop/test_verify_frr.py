@@ -39,10 +39,10 @@ FAULTS: dict[int, tuple[str, tuple[str, ...]]] = {
         ("bgp minimum-holdtime 20",),
     ),
 }
-#: Of a switch that nobody asks, the speaker knows what it was told, and no more.
+#: Of a switch that nobody asks, the speaker knows what it was told, and no more. A switch without the neighbor (5) says
+#: so once, when it forgets it; who dials after that is told nothing.
 ALONE = {
     1: "refuses the AS that node/node-1 has in its OPEN (Bad Peer AS); by the plan that is 65101",
-    5: "says that node/node-1 is no peer of it any more (Peer De-configured)",
     10: "refuses the hold time of 9 s (Unacceptable Hold Time)",
 }
 

@@ -98,10 +98,15 @@ def _whole_peer(spec: Any) -> Any:
     return {"peerIP": "10.9.9.9", "asNumber": 65000, **whole}
 
 
+CRD_KINDS = tuple(kind for kind in KINDS.values() if UNDERLAY in kind.api_versions)
+#: Made here: `ast.parse`, which it takes, fails now and then deep inside of Hypothesis (a SystemError of CPython 3.11).
+_SCHEMAS = {kind.name: structural_schema(kind.spec) for kind in CRD_KINDS}
+
+
 @functools.cache
 def documents(kind: Kind, *, junk: bool = True) -> st.SearchStrategy[Document]:
     """Whole documents of a kind."""
-    spec = values(structural_schema(kind.spec), junk=junk)
+    spec = values(_SCHEMAS[kind.name], junk=junk)
     if kind.name == "BGPPeer":
         spec = spec | spec.map(_whole_peer)
     return st.fixed_dictionaries(
@@ -112,6 +117,3 @@ def documents(kind: Kind, *, junk: bool = True) -> st.SearchStrategy[Document]:
             "spec": spec,
         }
     )
-
-
-CRD_KINDS = tuple(kind for kind in KINDS.values() if UNDERLAY in kind.api_versions)

@@ -53,10 +53,16 @@ def test_the_last_line_for_scripts(tmp_path: Path) -> None:
     assert json.loads(left.stdout) == []
 
 
-@pytest.mark.parametrize("store", ["nowhere", "kubernetes"])
-def test_a_store_that_is_none_is_no_figure(store: str) -> None:
+def test_a_store_that_is_none_is_no_figure() -> None:
     """What `--store` says goes to `open_store` as it is, and what that says of it is told."""
     with pytest.raises(StoreError) as said:
-        open_store(store)
-    done = run("--processes", "1", "--allocations", "1", "--store", store, "--json")
+        open_store("nowhere")
+    done = run("--processes", "1", "--allocations", "1", "--store", "nowhere", "--json")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{said.value}\n")
+
+
+def test_a_store_that_is_away_is_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    done = run("--processes", "1", "--allocations", "1", "--store", "kubernetes", "--json")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "set KUBECONFIG" in done.stderr

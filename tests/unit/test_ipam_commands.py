@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from peering.resources.observed import RENEWAL_S
 from peering.store.sqlite import SqliteStore
 from tests.unit.command_line import Result
 from tests.unit.shell import Shell
@@ -233,7 +234,7 @@ def test_what_cannot_be_read_is_told(world: World) -> None:
 
 def test_a_report_that_is_overdue_does_not_count(world: World) -> None:
     documents = [one for one in HEALTHY if one[0] != "BGPNodeStatus"]
-    found = world.declare(*documents, report("node-2", "10.244.0.0/26", age=100)).check()
+    found = world.declare(*documents, report("node-2", "10.244.0.0/26", age=3 * RENEWAL_S + 10)).check()
     assert (found.exit_code, found.stderr) == (0, "")
     assert "reports of 0 speakers" in found.stdout
 

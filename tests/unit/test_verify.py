@@ -11,13 +11,14 @@ import pytest
 import yaml
 
 from peering.problems import Problem
+from peering.resources.observed import RENEWAL_S
 from tests.unit.command_line import Result, run_underlay
 from tests.unit.samples import SAMPLES, node
 from underlay.devices.access import Access
 from underlay.output import Refused
 from underlay.switch_states import Unreachable, Way, via
 
-LATE = 100.0
+LATE = 3 * RENEWAL_S + 10.0
 
 
 class World:
@@ -125,7 +126,7 @@ def test_speakers_that_say_nothing(world: World) -> None:
     late = world.verify(*world.report(age=LATE), "--node", "node-1", *world.state("tor-1a"))
     assert late.exit_code == 1
     assert late.stdout == ("4 sessions: 2 up at the one end that tells, 2 of which nothing is known; 1 fault\n")
-    assert late.stderr.startswith("error: Node/node-1: no report for 1m40s: no speaker runs on the node; its sessions ")
+    assert late.stderr.startswith("error: Node/node-1: no report for 2m25s: no speaker runs on the node; its sessions ")
     never = world.verify("--store", f"sqlite:{world.folder / 'empty.db'}", "--node", "node-1")
     assert "error: Node/node-1: no speaker has ever reported; its sessions are judged by their other " in never.stderr
 
