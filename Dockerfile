@@ -23,7 +23,7 @@ RUN /opt/underlay/bin/pip install --no-cache-dir --disable-pip-version-check --n
  && /opt/underlay/bin/python -m compileall -q /opt/underlay/lib
 
 FROM debian:12.12-slim
-# ptp is what attaches pods; iproute2 is for people who look into a speaker.
+# ptp is what attaches pods, host-local gives them the addresses of podCIDRs; iproute2 is for people who look into a speaker.
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends python3 containernetworking-plugins iproute2 \
  && rm -rf /var/lib/apt/lists/*

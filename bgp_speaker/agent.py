@@ -67,6 +67,7 @@ _REPAIR_INTERVAL_S = 60.0
 _ROUTES_PAUSE_S = 0.02
 _STATUS_PAUSE_S = 0.5
 _SHORTEST_SYNC_S = 10.0
+_CONTESTED = "somebody else writes the report of this node, too: have two machines its name?"
 _GONE_TWICE_S = 1.0
 #: What ExaBGP logs when it cannot listen, and what exabgp_launch.py logs when it can again.
 _CANNOT_LISTEN = re.compile(r"can not bind to \S+ \((.*)\)")
@@ -404,6 +405,7 @@ class Speaker:
         peers, self._unreached = peer_routes(plan.sessions if plan else (), connected)
         holding = self._sync if plan is not None else _OVER
         self._route_count = self._routes.write(desired, _discarded(view) if plan else (), peers, holding)
+        self._routes.discard((*view.services.ranges, *view.services.addresses) if plan else ())
         self._reporting.trigger()
 
     def _on_blocks_used(self) -> None:
@@ -435,6 +437,7 @@ class Speaker:
             kept=self._drain.kept(view),
         )
         await self._status.write(self._reported, time.time())
+        self._note("report", _CONTESTED if self._status.is_contested else "")
 
     def _rows(self, view: NodeView, notes: dict[str, str]) -> tuple[PeerStatus, ...]:
         sessions = view.plan.sessions if view.plan else ()
@@ -451,7 +454,7 @@ class Speaker:
 def _discarded(view: NodeView) -> tuple[str, ...]:
     """What the node attracts as a whole: its blocks, and the pools that it announces. The rest of it goes nowhere.
 
-    Not the ranges of services: what the node itself sends to a service is routed before it is translated.
+    Not the ranges of services, which service_discards.py is for.
     """
     pools = aggregates_of(view.blocks, view.plan.aggregates) if view.plan else ()
     return (*view.blocks, *pools)

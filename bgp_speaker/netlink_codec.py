@@ -227,7 +227,7 @@ def messages(data: bytes) -> Iterator[Message]:
         offset += (length + 3) & ~3
 
 
-def _attributes(data: bytes, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
+def attributes(data: bytes, offset: int, end: int) -> Iterator[tuple[int, int, int]]:
     """(type, start of the value, end of the value) of each attribute."""
     while offset + 4 <= end:
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
@@ -244,7 +244,7 @@ def parse_route(message: Message) -> RouteEntry:
     address = bytes(16 if family == AF_INET6 else 4)  # the kernel leaves the address of /0 out
     metric = nhid = 0
     source, path = None, b""
-    for attr, low, high in _attributes(data, start + 12, message.end):
+    for attr, low, high in attributes(data, start + 12, message.end):
         if attr == _RTA_DST:
             address = data[low:high]
         elif attr == _RTA_PRIORITY:
@@ -267,7 +267,7 @@ def parse_nexthop(message: Message) -> NexthopEntry:
     id_ = ifindex = 0
     gateway: Address | None = None
     members: tuple[tuple[int, int], ...] = ()
-    for attr, low, high in _attributes(data, message.start + 8, message.end):
+    for attr, low, high in attributes(data, message.start + 8, message.end):
         if attr == _NHA_ID:
             id_ = _U32.unpack_from(data, low)[0]
         elif attr == _NHA_OIF:
@@ -291,7 +291,7 @@ def parse_error(message: Message) -> NetlinkError | None:
         offset += 16 if message.flags & NLM_F_CAPPED else (refused_length + 3) & ~3
     text = ""
     if message.flags & NLM_F_ACK_TLVS:
-        for attr, low, high in _attributes(message.data, offset, message.end):
+        for attr, low, high in attributes(message.data, offset, message.end):
             if attr == _EXT_ACK_MESSAGE:
                 text = message.data[low:high].rstrip(b"\0").decode(errors="replace")
     return NetlinkError(number, text)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from bgp_speaker.node_policy import NodePolicy, node_policy
-from peering import services
+from peering import pod_cidrs, services
 from peering.compile import Compiler
 from peering.drain_wish import DrainWish, drain_wish
 from peering.prefixes import host_prefix
@@ -34,13 +34,16 @@ from peering.store.resources import Loader
 #: What a speaker watches. Blocks of other nodes wake it too; they cost one comparison.
 WATCHED = (*PLAN_KINDS, "Secret", "BlockAffinity", *services.KINDS)
 
+_DECLARE_SESSIONS = ("Rack", "RouteReflector", "BGPPeer")
+
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
     """`plan` is None while there is no such Node: then nothing is announced and every session goes.
 
-    `blocks` are the node's own, `borrowed` prefixes of single addresses that it has in blocks of others, `lent` those
-    that others have in its own. `others_peer`: another node has sessions in the plan. `services` are the service
+    `blocks` are the node's own, claimed ones and podCIDRs; `borrowed` prefixes of single addresses that it has in
+    blocks of others, `lent` those that others have in its own. `others_peer`: another node has sessions in the plan;
+    or, where no other is known, sessions are declared and this node has none of them. `services` are the service
     addresses that it announces, `drain` is what is wanted of it.
     """
 
@@ -95,7 +98,7 @@ class ViewReader:
             self._good = compiled
         plan = in_force.plan
         affinities = [cast(BlockAffinitySpec, r.spec) for r in resources if r.kind == "BlockAffinity"]
-        blocks = _blocks(affinities, self._name)
+        blocks = _blocks(affinities, self._name, pod_cidrs.of_node(in_force.node, in_force.pools))
         return NodeView(
             plan=plan,
             policy=in_force.policy,
@@ -136,8 +139,17 @@ class ViewReader:
             problems=tuple(p for p in errors(compiled.problems) if p.object in mine),
             configuration=snapshot.configuration(),
             drain=drain_wish(snapshot, self._name),
-            others_peer=any(one.sessions for name, one in compiled.speakers.items() if name != self._name),
+            others_peer=_others_peer(snapshot, compiled.speakers, self._name),
         )
+
+
+def _others_peer(snapshot: Snapshot, speakers: Mapping[str, SpeakerPlan], node: str) -> bool:
+    """Where no other node is to be seen, what is declared has to tell: a speaker in a cluster watches its own alone."""
+    others = [plan for name, plan in speakers.items() if name != node]
+    if others:
+        return any(plan.sessions for plan in others)
+    own = speakers.get(node)
+    return own is not None and not own.sessions and any(snapshot.all(kind) for kind in _DECLARE_SESSIONS)
 
 
 def _same(one: tuple[Resource, ...], other: list[Resource]) -> bool:
@@ -145,8 +157,9 @@ def _same(one: tuple[Resource, ...], other: list[Resource]) -> bool:
     return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
 
 
-def _blocks(affinities: Iterable[BlockAffinitySpec], node: str) -> tuple[str, ...]:
-    return tuple(sorted(a.cidr for a in affinities if (a.type, a.node, a.state) == ("host", node, "confirmed")))
+def _blocks(affinities: Iterable[BlockAffinitySpec], node: str, pod_cidrs: Iterable[str]) -> tuple[str, ...]:
+    claimed = (a.cidr for a in affinities if (a.type, a.node, a.state) == ("host", node, "confirmed"))
+    return tuple(sorted({*claimed, *pod_cidrs}))
 
 
 def _addresses(affinities: Iterable[BlockAffinitySpec]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from bgp_speaker.kernel_route import BLACKHOLE, KernelRoute
 from bgp_speaker.kernel_routes import PROTOCOL, KernelRoutes
 from bgp_speaker.reconciler import Log
 from bgp_speaker.route_monitor import RouteMonitor
+from bgp_speaker.service_discards import ServiceDiscards
 from bgp_speaker.uplinks import Link, connected_interface, read_local_addresses, read_uplinks, uplink_mtu
 from peering.prefixes import Address, Prefix, format_prefix, is_host, pack_address, pack_prefix
 from peering.session import Session
@@ -28,12 +29,15 @@ class RouteWriter:
         self._log = log
         self._changed = changed
         self._kernel = KernelRoutes()
+        self._services = ServiceDiscards()
         self._monitor = RouteMonitor(PROTOCOL, self._kernel.port)
         self._links: list[Link] = []
         self._local: frozenset[Address] = frozenset()
         self._held = dict(self._kernel.read())
         self._links_stale = self._foreign_change = True
-        self._failed: dict[Prefix, str] = {}
+        self._failed: dict[str, str] = {}
+        self._discarded: frozenset[str] | None = None
+        self._not_discarded: dict[str, str] = {}
 
     async def __aenter__(self) -> RouteWriter:
         asyncio.get_running_loop().add_reader(self._monitor.fileno(), self._drain)
@@ -46,6 +50,7 @@ class RouteWriter:
         asyncio.get_running_loop().remove_reader(self._monitor.fileno())
         self._monitor.close()
         self._kernel.close()
+        self._services.close()
 
     def _drain(self) -> None:
         """Somebody else changed links, or routes of ours: the next write looks before it compares."""
@@ -85,6 +90,7 @@ class RouteWriter:
     def distrust(self) -> None:
         """The next write compares with the kernel itself, not with what was written last."""
         self._foreign_change = True
+        self._discarded = None
 
     def write(
         self,
@@ -105,11 +111,20 @@ class RouteWriter:
             self._held = {}
         result = self._kernel.sync(wanted) if self._foreign_change else self._kernel.apply(wanted)
         self._foreign_change = bool(result.failed)
-        self._report(dict(result.failed))
+        self._failed = self._reported({format_prefix(p): message for p, message in result.failed}, self._failed)
         return len(wanted)
 
-    def _report(self, failed: dict[Prefix, str]) -> None:
-        for prefix, message in failed.items():
-            if self._failed.get(prefix) != message:
-                self._log(f"kernel refused {format_prefix(prefix)}: {message}")
-        self._failed = failed
+    def discard(self, services: Iterable[str]) -> None:
+        """What comes for these prefixes and is for no service that there is goes nowhere. Refusals are logged."""
+        wanted = frozenset(services)
+        if wanted != self._discarded:
+            refused = self._services.sync(wanted)
+            self._not_discarded = self._reported(refused, self._not_discarded)
+            self._discarded = None if refused else wanted
+
+    def _reported(self, failed: dict[str, str], before: dict[str, str]) -> dict[str, str]:
+        """What failed; what is new of it is logged."""
+        for subject, message in failed.items():
+            if before.get(subject) != message:
+                self._log(f"kernel refused {subject}: {message}")
+        return failed

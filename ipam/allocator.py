@@ -24,11 +24,13 @@ from ipam.borrowing import is_listed, keep_list, list_all, open_list
 from ipam.documents import TRIES, Lost, block_of, read_declared
 from ipam.errors import IpamError, StoreBusy
 from ipam.handles import find_handle, free_in_block, promise, promised_blocks, settle
+from ipam.keeping import Entry
 from ipam.requests import Declared, Request, version_of
 from ipam.search import OwnBlocks, Pick, Search, Want
+from ipam.taking_up import Foreign, free_others, take_up
 from ipam.together import Share, Together
 from peering.resource import Resource
-from peering.resources.ipam import Allocation
+from peering.resources.ipam import Allocation, IPAMBlockSpec
 from peering.resources.pools import IPPoolSpec
 from peering.store.protocol import Store, StoreError
 
@@ -55,13 +57,15 @@ class Given:
 class Allocator:
     """The allocations of one node. Its requests are served one after the other; other processes may do the same.
 
-    `clock` gives Unix seconds, for cooldowns and for people.
+    `clock` gives Unix seconds, for cooldowns and for people. With `keeps_doubtful` a request during which the store
+    fails leaves to its handle what it may have got: somebody else may have asked for the same handle, and know of it.
     """
 
-    def __init__(self, store: Store, node: str, clock: Clock = time.time) -> None:
+    def __init__(self, store: Store, node: str, clock: Clock = time.time, *, keeps_doubtful: bool = False) -> None:
         self._store = store
         self._node = node
         self._clock = clock
+        self._keeps_doubtful = keeps_doubtful
         self._own = OwnBlocks(store, node)
         self._promised: dict[str, Resource] = {}
         self._turn = asyncio.Lock()
@@ -97,8 +101,9 @@ class Allocator:
         return [answers[i] for i in range(len(requests))]
 
     async def _alone(self, share: Share, declared: Declared, now: float) -> list[Given] | Exception:
+        fulfilment = _Fulfilment(self._store, self._own, share.request, declared, now, share.tried)
         try:
-            return await _Fulfilment(self._store, self._own, share.request, declared, now, share.tried).run()
+            return await fulfilment.run(self._keeps_doubtful)
         except (IpamError, StoreError) as error:
             return error
 
@@ -131,6 +136,38 @@ class Allocator:
             await settle(self._own.copies, self._store, held.handle, lambda cidr, a: False, self._clock())
             return bool(freed)
 
+    async def blocks(self, cidrs: Iterable[str], fresh: bool) -> list[IPAMBlockSpec]:
+        """Those of the blocks that are the node's: as they are, or as they were when this process last saw them."""
+        async with self._turn:
+            copies = self._own.copies
+            found = [await (copies.read(cidr) if fresh else copies.get(cidr)) for cidr in cidrs]
+        specs = [block_of(block) for block in found if block is not None]
+        return [spec for spec in specs if node_of(spec) == self._node]
+
+    async def keep(self, cidr: str, kept: int) -> IPAMBlockSpec | None:
+        """The node's block, as it is when it keeps so many addresses; None when somebody else has changed it."""
+        async with self._turn:
+            block = await self._own.copies.get(cidr)
+            if block is None or node_of(block_of(block)) != self._node:
+                return None
+            with suppress(Lost):
+                changed = block_of(block).model_copy(update={"kept": kept})
+                return block_of(await self._own.copies.write(block, changed))
+        return None
+
+    async def take_up(self, entry: Entry, declared: Declared) -> None:
+        """Writes what the node gave alone. Raises Held, IpamError for an address that is not to be had; StoreError."""
+        async with self._turn:
+            now = self._clock()
+            for gift in entry.gifts:
+                try:
+                    await take_up(self._own, entry, gift)
+                except Foreign:
+                    holder, address = entry.holder, address_at(*gift)
+                    named = Request(holder.handle, 0, 0, holder.namespace, holder.pod, addresses=(address,))
+                    await _Fulfilment(self._store, self._own, named, declared.as_facts(), now).run()
+            await free_others(self._own, entry, now)
+
 
 class _Fulfilment:
     """One request on its way."""
@@ -156,15 +193,16 @@ class _Fulfilment:
         self._tried = set(tried)
         self._lost = 0
 
-    async def run(self) -> list[Given]:
+    async def run(self, keeps_doubtful: bool = False) -> list[Given]:
         await self._look_at_handle()
         try:
             while wants := self._missing():
                 picks = [await self._search.find(want, promised_blocks(self._handle)) for want in wants]
                 await self._write(picks)
             await self._list_borrowed()
-        except (IpamError, StoreError):
-            await self._undo()
+        except (IpamError, StoreError) as error:
+            if not (keeps_doubtful and isinstance(error, StoreError)):
+                await self._undo()
             raise
         return self._answer()
 

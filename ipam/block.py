@@ -8,6 +8,9 @@ A gift is known by its sequence: the store's version of the block that the write
 is deleted and made again, so no two gifts of an address have the same, and a release that names an old one frees
 nothing. The block carries the number too, so that every write changes the document (an engine may take a write
 without a change for none, and give it no new version).
+
+The last addresses of a block may be kept for its owner, which gives them by itself while it does not reach the store
+(ipam/keeping.py): nobody else gives one of them, and nobody takes the block for being empty. The owner gives them last.
 """
 
 from __future__ import annotations
@@ -19,9 +22,8 @@ from functools import lru_cache
 
 from ipam.block_order import size_of
 from ipam.moments import is_recent, moment_text
+from ipam.owners import affinity_of, owner_in
 from peering.resources.ipam import Allocation, IPAMBlockSpec, Released
-
-_HOST = "host:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,13 @@ class Limits:
 
 
 def owner_of(node: str) -> str:
-    """How an IPAMBlock names the node that owns it."""
-    return f"{_HOST}{node}"
+    """How an IPAMBlock names the node, or the load balancers, that own it."""
+    return affinity_of(node)
 
 
 def node_of(spec: IPAMBlockSpec) -> str:
-    """The node that owns the block; empty when none does."""
-    return spec.affinity.removeprefix(_HOST) if spec.affinity.startswith(_HOST) else ""
+    """The node that owns the block, or LOAD_BALANCERS (owners.py); empty when none does."""
+    return owner_in(spec.affinity)
 
 
 def new_block(cidr: str, node: str, now: float) -> IPAMBlockSpec:
@@ -57,8 +59,33 @@ def new_block(cidr: str, node: str, now: float) -> IPAMBlockSpec:
     return IPAMBlockSpec(cidr=cidr, affinity=owner_of(node), empty_since=moment_text(now))
 
 
-def free_ordinals(spec: IPAMBlockSpec, limits: Limits, now: float) -> Iterator[int]:
-    """The addresses that can be given, in the order in which they are."""
+def kept_ordinals(spec: IPAMBlockSpec) -> range:
+    """The addresses that only the owner gives: as many at the end as it keeps."""
+    size = size_of(spec.cidr)
+    return range(max(0, size - spec.kept), size)
+
+
+def free_ordinals(spec: IPAMBlockSpec, limits: Limits, now: float, lent: bool = False) -> Iterator[int]:
+    """The addresses that can be given, in the order in which they are; those that are kept come last.
+
+    `lent`: to another node than the owner, which gets none that are kept.
+    """
+    kept = kept_ordinals(spec)
+    free = _free(spec, limits, now)
+    if not kept:
+        yield from free
+        return
+    last = []
+    for ordinal in free:
+        if ordinal in kept:
+            last.append(ordinal)
+        else:
+            yield ordinal
+    if not lent:
+        yield from last
+
+
+def _free(spec: IPAMBlockSpec, limits: Limits, now: float) -> Iterator[int]:
     barred = {a.ordinal for a in spec.allocations} | reserved_ordinals(spec.cidr, limits.reserved)
     used_before = {one.ordinal for one in spec.released}
     yield from (i for i in range(size_of(spec.cidr)) if i not in barred and i not in used_before)
@@ -101,7 +128,7 @@ def take_back(spec: IPAMBlockSpec, gone: Callable[[Allocation], bool], now: floa
 
 def without_owner(spec: IPAMBlockSpec) -> IPAMBlockSpec:
     """The block when its owner lets go of it. What was the owner's is borrowed from now on, and says whose it is."""
-    return as_borrowed(spec, node_of(spec)).model_copy(update={"affinity": ""})
+    return as_borrowed(spec, node_of(spec)).model_copy(update={"affinity": "", "kept": 0})
 
 
 def as_borrowed(spec: IPAMBlockSpec, node: str) -> IPAMBlockSpec:
@@ -117,8 +144,16 @@ def user_of(spec: IPAMBlockSpec, allocation: Allocation) -> str:
 
 
 def is_idle(spec: IPAMBlockSpec, now: float, seconds: float) -> bool:
-    """Whether the block is empty, and has been for so long. One that does not say since when has."""
-    return not spec.allocations and not is_recent(spec.empty_since, now, seconds)
+    """Whether the block is empty, and has been for so long. One that does not say since when has.
+
+    One of which addresses are kept never is: its owner may have given them, and nobody knows yet.
+    """
+    return is_unused(spec) and not is_recent(spec.empty_since, now, seconds)
+
+
+def is_unused(spec: IPAMBlockSpec) -> bool:
+    """Whether nobody has an address of it, or may have got one by its owner alone."""
+    return not spec.allocations and not spec.kept
 
 
 def is_cooling(spec: IPAMBlockSpec, now: float, cooldown: float) -> bool:

@@ -20,9 +20,13 @@ def block_name(cidr: str) -> str:
     return cidr.replace(".", "-").replace(":", "-").replace("/", "-")
 
 
-def affinity_name(node: str, cidr: str) -> str:
-    """The object name of a node's affinity for a block."""
-    return f"{node}-{block_name(cidr)}"
+def affinity_name(owner: str, cidr: str) -> str:
+    """The object name of an owner's affinity for a block: `node-1-10-244-0-64-26`.
+
+    That of an owner that is no node (`virtual:load-balancer`) ends with the type of it, as no node's does.
+    """
+    kind, _, name = owner.rpartition(":")
+    return f"{name}-{block_name(cidr)}" + (f"-{kind}" if kind else "")
 
 
 def borrower_name(node: str, cidr: str) -> str:

@@ -21,10 +21,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
-from ipam.block import new_block, node_of, owner_of, without_owner
+from ipam.block import is_unused, new_block, node_of, owner_of, without_owner
 from ipam.block_order import affinity_name, block_name
 from ipam.documents import Lost, block_of, create, delete, read, read_block, tries, write, write_numbered
 from ipam.errors import Unreadable
+from ipam.owners import affinity_fields, claimant
 from peering.resource import Resource
 from peering.resources.ipam import BlockAffinitySpec, IPAMBlockSpec
 from peering.store.protocol import Store, Stored
@@ -36,7 +37,8 @@ _LONG_AGO = 0.0
 
 async def affinities_of(store: Store, node: str) -> list[Resource]:
     """The node's BlockAffinities, by name. One that cannot be read is somebody's, but not to be worked with."""
-    named = [stored for stored in await store.list("BlockAffinity") if _names(stored, node)]
+    listed = await store.list("BlockAffinity", affinity_fields(node)["node"])
+    named = [stored for stored in listed if _names(stored, node)]
     return [one for one in map(to_resource, named) if isinstance(one, Resource) and _is_of(one, node)]
 
 
@@ -91,9 +93,10 @@ async def finish(store: Store, node: str, now: float) -> list[str]:
 
 async def _finish_one(store: Store, spec: BlockAffinitySpec, now: float) -> bool:
     """Whether the block is the node's."""
+    owner = claimant(spec)
     if spec.state == "pendingDeletion":
-        return not await release_block(store, spec.node, spec.cidr, still=lambda block: not block.allocations)
-    return spec.state == "confirmed" or await claim(store, spec.node, spec.cidr, now) is not None
+        return not await release_block(store, owner, spec.cidr, still=is_unused)
+    return spec.state == "confirmed" or await claim(store, owner, spec.cidr, now) is not None
 
 
 async def _try_claim(store: Store, node: str, cidr: str, now: float) -> Resource | None:
@@ -118,13 +121,14 @@ async def _own(store: Store, node: str, cidr: str, now: float) -> Resource | Non
         return await create(store, "IPAMBlock", block_name(cidr), new_block(cidr, node, now))
     if block_of(block).affinity not in ("", owner_of(node)):
         return None
-    return await write_numbered(store, block, block_of(block).model_copy(update={"affinity": owner_of(node)}))
+    mine = {"affinity": owner_of(node), "kept": block_of(block).kept if block_of(block).affinity else 0}
+    return await write_numbered(store, block, block_of(block).model_copy(update=mine))
 
 
 async def _let_go(store: Store, own: Resource | None, affinity: Resource | None) -> None:
     if affinity is not None:
         spec = _affinity(affinity)
-        affinity = await _in_state(store, affinity, spec.node, spec.cidr, "pendingDeletion")
+        affinity = await _in_state(store, affinity, claimant(spec), spec.cidr, "pendingDeletion")
     if own is not None and block_of(own).allocations:
         await write_numbered(store, own, without_owner(block_of(own)))
     elif own is not None:
@@ -134,7 +138,7 @@ async def _let_go(store: Store, own: Resource | None, affinity: Resource | None)
 
 
 async def _in_state(store: Store, affinity: Resource | None, node: str, cidr: str, state: str) -> Resource:
-    spec = BlockAffinitySpec.model_validate({"node": node, "cidr": cidr, "state": state})
+    spec = BlockAffinitySpec.model_validate({**affinity_fields(node), "cidr": cidr, "state": state})
     if affinity is None:
         return await create(store, "BlockAffinity", affinity_name(node, cidr), spec)
     return await write(store, affinity, spec)
@@ -143,12 +147,11 @@ async def _in_state(store: Store, affinity: Resource | None, node: str, cidr: st
 def _names(stored: Stored, node: str) -> bool:
     """Whether the document says so; to read all of them takes long where nodes are many."""
     spec = stored.document.get("spec")
-    return isinstance(spec, dict) and spec.get("node") == node
+    return isinstance(spec, dict) and spec.get("node") == affinity_fields(node)["node"]
 
 
 def _is_of(affinity: Resource, node: str) -> bool:
-    spec = _affinity(affinity)
-    return spec.type == "host" and spec.node == node
+    return claimant(_affinity(affinity)) == node
 
 
 def _affinity(resource: Resource) -> BlockAffinitySpec:

@@ -7,6 +7,8 @@ Only the standard library, one file, runnable by path, and as few imports as can
 CNI 1.0.0 and 1.1.0 (ADD, DEL, CHECK, GC, STATUS, VERSION). It has two places in a list of plugins:
 
 - as the IPAM plugin of `ptp`, where the configuration has an `ipam` section: everything but VERSION is the agent's;
+- the same with `ipam.hostLocal`: addresses of one family come from the reference plugin `host-local`, run with that
+  section, those of the other from the agent; the pod has them as if the agent had given both;
 - behind `ptp`, without that section: the default route of IPv4, by a gateway outside the pod's subnet, which `ptp`
   cannot make. It changes the pod's namespace and asks nobody.
 
@@ -38,6 +40,8 @@ QUEUE = "/var/lib/underlay/cni/deletions"
 PATIENCE = 30.0
 #: The pod's next hop of IPv4: link-local, the same on every pod's veth.
 GATEWAY = "169.254.1.1"
+#: The same of IPv6.
+GATEWAY_V6 = "fe80::1"
 
 # Error codes of the spec; those from 100 on are free for plugins (cni_errors.py).
 INCOMPATIBLE_VERSION = 1
@@ -156,6 +160,14 @@ def _answer(command: str, environment: Mapping[str, str], config: Json) -> Json 
     if "ipam" not in config:
         return _behind_ptp(request)
     ipam = _section(config)
+    if "hostLocal" in ipam and command in _OF_A_CONTAINER:
+        return _with_host_local(ipam, request, environment)
+    return _by_agent(ipam, request)
+
+
+def _by_agent(ipam: Json, request: Json) -> Json | None:
+    """The agent's result; a DEL that it cannot do now waits for it. Raises CniError."""
+    command = request["command"]
     try:
         return _ask(ipam, request)
     except AgentAway as away:
@@ -303,6 +315,70 @@ def _forget(path: str) -> None:
         os.unlink(path)
     except OSError:
         pass
+
+
+def _with_host_local(ipam: Json, request: Json, environment: Mapping[str, str]) -> Json | None:
+    """What both give; if one fails, an ADD leaves nothing with the other. Raises CniError."""
+    command = request["command"]
+    if command == "ADD":
+        found = _host_local(ipam, request, environment, command)
+        try:
+            return _both(found, _by_agent(ipam, request) or {})
+        except CniError:
+            _host_local(ipam, request, environment, "DEL")
+            raise
+    if command == "CHECK":
+        _host_local(ipam, request, environment, command)
+        return _by_agent(ipam, _without_its_addresses(ipam, request))
+    _by_agent(ipam, request)
+    _host_local(ipam, request, environment, command)
+    return None
+
+
+def _host_local(ipam: Json, request: Json, environment: Mapping[str, str], command: str) -> Json:
+    """Runs it; its result. It hears of no wishes of the pod: those are the agent's to judge. Raises CniError."""
+    import subprocess  # noqa: PLC0415 - not where the agent gives all
+
+    said_by_runtime = request["config"]
+    config = {"cniVersion": said_by_runtime["cniVersion"], "name": said_by_runtime["name"], "ipam": ipam["hostLocal"]}
+    folders = filter(None, environment.get("CNI_PATH", "").split(os.pathsep))
+    path = next((one for folder in folders if os.access(one := os.path.join(folder, "host-local"), os.X_OK)), None)
+    if path is None:
+        raise CniError(IO_FAILURE, "the plugin host-local is missing", "it has to be where the runtime has its plugins")
+    variables = {**environment, "CNI_COMMAND": command, "CNI_ARGS": ""}
+    done = subprocess.run([path], input=_dumps(config), capture_output=True, env=variables, check=False)
+    try:
+        said = _loads(done.stdout) if done.stdout.strip() else {}
+        if done.returncode:
+            raise CniError(said["code"], f"host-local: {said['msg']}", said.get("details", ""))
+        return dict(said)
+    except (ValueError, KeyError, TypeError):
+        details = (done.stderr or done.stdout).decode(errors="replace")[-1000:]
+        raise CniError(IO_FAILURE, "host-local has answered with no result of CNI", details) from None
+
+
+def _both(found: Json, given: Json) -> Json:
+    """One result, IPv4 first: single addresses with the gateways of all pods here, and the routes that `ptp` needs."""
+    ips, routes = list(given.get("ips", ())), list(given.get("routes", ()))
+    for one in found["ips"]:
+        address, _, _ = one["address"].partition("/")
+        if ":" in address:
+            ips.append({"address": f"{address}/128", "gateway": GATEWAY_V6})
+            routes.append({"dst": "::/0", "gw": GATEWAY_V6})
+        else:
+            ips.insert(0, {"address": f"{address}/32", "gateway": GATEWAY})
+            routes.insert(0, {"dst": f"{address}/32", "gw": "0.0.0.0"})
+    return {**given, "ips": ips, "routes": routes}
+
+
+def _without_its_addresses(ipam: Json, request: Json) -> Json:
+    """For a CHECK of the agent: the addresses of the other family are none of its."""
+    families = {":" in one["subnet"] for ranges in ipam["hostLocal"]["ranges"] for one in ranges}
+    previous = request["config"].get("prevResult")
+    if not isinstance(previous, dict):
+        return request
+    ips = [one for one in previous.get("ips") or () if (":" in one["address"]) not in families]
+    return {**request, "config": {**request["config"], "prevResult": {**previous, "ips": ips}}}
 
 
 def _behind_ptp(request: Json) -> Json | None:

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ipam.allocator import Given
-from ipam.cni_plugin import GATEWAY, INVALID_CONFIG, NOT_DECODED, CniError, is_identifier, is_interface
+from ipam.cni_plugin import GATEWAY, GATEWAY_V6, INVALID_CONFIG, NOT_DECODED, CniError, is_identifier, is_interface
 from ipam.requests import Declared, Request, is_automatic, version_of
 from peering.resource import Resource
 
 Json = dict[str, Any]
 
 #: The pod's next hop by IP version: link-local, the same on every pod's veth.
-GATEWAYS = {4: GATEWAY, 6: "fe80::1"}
+GATEWAYS = {4: GATEWAY, 6: GATEWAY_V6}
 ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
 
 _PREFIXES = ("underlay.io", "cni.projectcalico.org")
@@ -90,14 +90,17 @@ def parse_request(line: bytes) -> CniRequest:
 
 
 def wanted(request: CniRequest, declared: Declared, namespace_labels: Mapping[str, str]) -> Request:
-    """What the allocator is asked for. Raises CniError for wishes that cannot be read."""
+    """What the allocator is asked for. Raises CniError for wishes that cannot be read.
+
+    A pod for which there is no pool is to be refused, unless it has an address of host-local.
+    """
     assert request.attachment is not None
     namespace, pod = request.pod
     pools = {version: _names(request, f"ipv{version}pools") for version in (4, 6)}
     families = [v for v in (4, 6) if pools[v] or _has_pool(declared, v, namespace_labels)]
     return Request(
         request.attachment.handle,
-        ipv4=int(4 in families or not families),
+        ipv4=int(4 in families or not (families or "hostLocal" in _section(request, "ipam"))),
         ipv6=int(6 in families),
         namespace=namespace,
         pod=pod,

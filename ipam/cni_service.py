@@ -6,6 +6,9 @@
     GC      free what this node's containers of the network hold, but for those in the list
     STATUS  the node and its store are ready
 
+While the store is away, ADD gives an address that the node keeps (ipam/alone.py), if the service has a folder for what
+is given so; a DEL is the plugin's to keep, and CHECK goes by what is known.
+
 An answer is one line of JSON: `{"result": ...}` or `{"error": {code, msg, details}}`. A plugin that goes away
 before its answer changes nothing: the runtime follows an ADD that failed with a DEL.
 """
@@ -17,9 +20,12 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from ipam.allocator import Allocator, Given
+from ipam.alone import Alone, Owned
 from ipam.block import user_of
 from ipam.block_order import address_at
 from ipam.cni_errors import NOT_HELD, cni_error
@@ -59,6 +65,7 @@ class Condition:
     limited: bool = False
 
 
+T = TypeVar("T")
 Log = Callable[[str], None]
 #: The labels of a namespace, for pools with a namespaceSelector.
 NamespaceLabels = Callable[[str], Awaitable[Mapping[str, str]]]
@@ -80,7 +87,10 @@ class CniService:
         log: Log,
         condition: Callable[[Declared], Condition] = lambda declared: Condition(),
         namespace_labels: NamespaceLabels = labels_of_its_name,
+        alone: Path | None = None,
+        owned: Owned | None = None,
     ) -> None:
+        """`alone`: the folder for what is given without the store. `owned`: the node's blocks, as its speaker knows."""
         self._store = store
         self._node = node
         self._queue = queue
@@ -88,10 +98,16 @@ class CniService:
         self._condition = condition
         self._namespace_labels = namespace_labels
         self._allocator = Allocator(store, node)
+        self._alone = Alone(store, node, self._allocator, alone, log, owned) if alone is not None else None
         self._crowd = Crowd(self._allocate)
         self._applying = asyncio.Lock()
         self._said: frozenset[str] = frozenset()
         self._adding: Counter[str] = Counter()
+
+    def close(self) -> None:
+        """Lets another process of the node give addresses."""
+        if self._alone is not None:
+            self._alone.close()
 
     async def answer(self, line: bytes) -> bytes:
         """The line that answers a request; never raises but when it is cancelled."""
@@ -114,8 +130,8 @@ class CniService:
                 for deletion in take_all(self._queue):
                     handle = deletion.attachment.handle
                     try:
-                        await self._allocator.release(handle)
-                    except (IpamError, StoreError) as error:
+                        await self._release(handle)
+                    except (CniError, IpamError, StoreError) as error:
                         waiting[handle] = str(error)
                     else:
                         deletion.done()
@@ -128,6 +144,8 @@ class CniService:
     async def keep_applying(self, interval: float = QUEUE_INTERVAL_S) -> None:
         """Applies what waits, at once and then again and again. Never ends by itself."""
         while True:
+            if self._alone is not None:
+                await self._alone.tick()
             await self.apply_queue()
             await asyncio.sleep(interval)
 
@@ -158,17 +176,36 @@ class CniService:
             return False
 
     async def _allocate(self, asked: Sequence[tuple[CniRequest, Mapping[str, str]]]) -> list[list[Given] | Exception]:
+        if self._alone is None:
+            return await self._with_store(asked)
+        handles = [_attachment(request).handle for request, _ in asked]
+        wishes = [partial(wanted, request, namespace_labels=labels) for request, labels in asked]
+        return await self._alone.allocate(handles, wishes, partial(self._with_store, asked))
+
+    async def _with_store(self, asked: Sequence[tuple[CniRequest, Mapping[str, str]]]) -> list[list[Given] | Exception]:
         declared = await read_declared(self._store, self._node)
         wishes = [_wish(request, declared, labels) for request, labels in asked]
         given = iter(await self._allocator.allocate_all([one for one in wishes if isinstance(one, Request)], declared))
         return [next(given) if isinstance(one, Request) else one for one in wishes]
 
+    async def _release(self, handle: str) -> list[str]:
+        if self._alone is None:
+            return await self._allocator.release(handle)
+        return await self._alone.release(handle, lambda: self._allocator.release(handle))
+
+    async def _reach(self, work: Callable[[], Awaitable[T]]) -> T:
+        return await (work() if self._alone is None else self._alone.reach(work))
+
     async def _del(self, request: CniRequest) -> None:
-        await self._allocator.release(_attachment(request).handle)
+        await self._release(_attachment(request).handle)
 
     async def _check(self, request: CniRequest) -> None:
-        expected = previous_addresses(request)
-        held = set(await self._held(_attachment(request).handle))
+        expected, handle = previous_addresses(request), _attachment(request).handle
+        try:
+            held = set(await self._reach(lambda: self._held(handle)))
+        except StoreError:
+            if self._alone is None or not expected <= (held := self._alone.held(handle)):
+                raise
         if missing := sorted(expected - held):
             raise CniError(NOT_HELD, f"{', '.join(missing)} is not held by the container", "not-held: ADD it anew")
 
@@ -176,9 +213,12 @@ class CniService:
         valid = valid_handles(request)
         await self.apply_queue()
         failed = []
-        for handle in sorted(await self._handles_here(request.network) - valid - self._adding.keys()):
+        here = await self._reach(lambda: self._handles_here(request.network))
+        if self._alone is not None:
+            here |= {handle for handle in self._alone.entries if network_of(handle) == request.network}
+        for handle in sorted(here - valid - self._adding.keys()):
             try:
-                await self._allocator.release(handle)
+                await self._release(handle)
             except (IpamError, StoreError) as error:
                 failed.append(error)
         if failed:
@@ -186,11 +226,20 @@ class CniService:
 
     async def _status(self, request: CniRequest) -> None:
         try:
-            condition = self._condition(await read_declared(self._store, self._node))
+            condition = self._condition(await self._declared())
         except (IpamError, StoreError) as error:
             raise CniError(NOT_AVAILABLE, str(error), cni_error(error).details) from None
         if condition.reason:
             raise CniError(LIMITED if condition.limited else NOT_AVAILABLE, f"Node/{self._node}: {condition.reason}")
+
+    async def _declared(self) -> Declared:
+        """What is declared, or was when the store was last there. Raises StoreError when pods have to wait for it."""
+        if self._alone is None or not self._alone.away:
+            return await read_declared(self._store, self._node)
+        if objection := self._alone.objection():
+            raise StoreError(objection)
+        known = self._alone.declared
+        return known if known is not None else await read_declared(self._store, self._node)
 
     async def _unknown(self, request: CniRequest) -> None:
         raise CniError(INVALID_ENVIRONMENT, f"the node agent does not know the command {request.command}")

@@ -14,16 +14,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ipam.block import is_cooling
+from ipam.block import is_cooling, is_unused
 from ipam.borrowing import list_all, shorten
-from ipam.claims import release_block
+from ipam.claims import claim, release_block
 from ipam.documents import BlockCopies, Lost, block_of, delete, read_block
 from ipam.errors import IpamError
 from ipam.handles import find_handle, free_in_block, promise, promised_blocks, settle
+from ipam.lean_reading import LeanReader
 from ipam.leftovers import Gone, Leftover, Reading, is_spare, leftovers
+from ipam.owners import is_node, shown
 from peering.resources.ipam import Allocation
 from peering.store.protocol import Store
-from peering.store.resources import Loader
 
 #: What a collector reads: only their changes are worth another observation.
 KINDS = ("Node", "IPPool", "IPAMConfiguration", "BlockAffinity", "IPAMBlock", "IPAMHandle")
@@ -52,11 +53,11 @@ class Collector:
         store: Store,
         grace: float,
         leak_grace: float = LEAK_GRACE_S,
-        gone: Gone = lambda allocation: False,
+        gone: Gone | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
-        self._loader = Loader(store)
+        self._reader = LeanReader(store)
         self._grace = grace
         self._leak_grace = leak_grace
         self._gone = gone
@@ -66,10 +67,10 @@ class Collector:
 
     async def collect(self, now: float) -> list[Freed]:
         """One observation; frees what is due, and says what it freed."""
-        resources, _, unreadable = await self._loader.load(KINDS)
+        resources, unreadable = await self._reader.read(KINDS, whole=self._gone is not None)
         reading = Reading.of(resources, self._clock())
         self._cooldown = reading.cooldown
-        found = [] if unreadable else leftovers(reading, self._gone)
+        found = [] if unreadable else leftovers(reading, self._gone or _nobody)
         seen_before, self._seen = self._seen, {}
         freed = []
         for leftover in found:
@@ -101,18 +102,21 @@ class Collector:
         return f"block {leftover.block} of Node/{leftover.node} freed: its node is gone"
 
     async def _free_empty_block(self, leftover: Leftover) -> str:
-        empty = await release_block(self._store, leftover.node, leftover.block, still=lambda spec: not spec.allocations)
+        empty = await release_block(self._store, leftover.node, leftover.block, still=is_unused)
         why = "its pool is gone" if leftover.what == "block-of-no-pool" else "its claim was never finished"
-        return f"block {leftover.block} of Node/{leftover.node} freed: {why}" if empty else ""
+        return f"block {leftover.block} of {shown(leftover.node)} freed: {why}" if empty else ""
 
     async def _free_spare_block(self, leftover: Leftover) -> str:
         now, cooldown = self._clock(), self._cooldown
         spare = await release_block(
             self._store, leftover.node, leftover.block, still=lambda spec: is_spare(spec, now, cooldown)
         )
-        return f"block {leftover.block} of Node/{leftover.node} freed: it is empty, and not its last" if spare else ""
+        return f"block {leftover.block} of {shown(leftover.node)} freed: it is empty, and not the last" if spare else ""
 
     async def _free_block_of_nobody(self, leftover: Leftover) -> str:
+        if leftover.node and not is_node(leftover.node):
+            claimed = await claim(self._store, leftover.node, leftover.block, self._clock())
+            return f"block {leftover.block} claimed for {shown(leftover.node)}, whose it is" if claimed else ""
         if leftover.node:
             await release_block(self._store, leftover.node, leftover.block)
             return f"block {leftover.block} freed: Node/{leftover.node} does not claim it"
@@ -182,6 +186,11 @@ class Collector:
         "list-too-long": _shorten_list,
         "unlisted": _list,
     }
+
+
+def _nobody(_: Allocation) -> bool:
+    """Whose holder is gone where nobody knows the holders."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)

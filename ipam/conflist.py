@@ -3,6 +3,12 @@
 The list is the node's word that pods may come: kubelet calls the node NotReady as long as there is none. So it is
 written only once the node is ready, whole or not at all, and it stays when the node is not ready for a while: that
 is what STATUS is for, and running pods need their DELs.
+
+Who gives the addresses, by the IPPools of the node:
+
+    blocks                      ptp + underlay-ipam, then underlay-ipam for the default route of IPv4
+    podCIDRs                    ptp + host-local, which asks no agent
+    blocks, podCIDRs            ptp + underlay-ipam, which runs host-local for the family of the podCIDRs; then the same
 """
 
 from __future__ import annotations
@@ -29,25 +35,48 @@ _PATIENCE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Conflist:
-    """`mtu` in bytes: that of the uplinks. `version` is one that the `ptp` of the node knows; Debian 12's has 1.0.0."""
+    """`mtu` in bytes: that of the uplinks. `version` is one that the `ptp` of the node knows; Debian 12's has 1.0.0.
+
+    `pod_cidrs` are those that host-local gives addresses of, `blocks` says whether our IPAM gives some.
+    """
 
     mtu: int
     version: str = "1.0.0"
     network: str = "k8s-pod-network"
     socket: Path = Path(SOCKET)
     queue: Path = Path(QUEUE)
+    pod_cidrs: tuple[str, ...] = ()
+    blocks: bool = True
 
     def document(self) -> dict[str, Any]:
-        """`ptp` with our IPAM, then our plugin again for the default route of IPv4."""
-        ipam = {"type": PLUGIN, "socket": str(self.socket), "queue": str(self.queue)}
-        ptp = {
+        """`ptp` with who gives the addresses; our plugin for the default route of IPv4, where `ptp` cannot make it."""
+        plugins = self._by_agent() if self.blocks else [self._ptp(self._host_local(), "ips")]
+        return {"cniVersion": self.version, "name": self.network, "plugins": plugins}
+
+    def _by_agent(self) -> list[dict[str, Any]]:
+        ipam: dict[str, Any] = {"type": PLUGIN, "socket": str(self.socket), "queue": str(self.queue)}
+        if self.pod_cidrs:
+            ipam["hostLocal"] = self._host_local()
+        return [self._ptp(ipam, ANNOTATIONS, "ips"), {"type": PLUGIN}]
+
+    def _ptp(self, ipam: dict[str, Any], *capabilities: str) -> dict[str, Any]:
+        return {
             "type": "ptp",
             "mtu": self.mtu,
             "ipMasq": False,
             "ipam": ipam,
-            "capabilities": {ANNOTATIONS: True, "ips": True},
+            "capabilities": dict.fromkeys(capabilities, True),
         }
-        return {"cniVersion": self.version, "name": self.network, "plugins": [ptp, {"type": PLUGIN}]}
+
+    def _host_local(self) -> dict[str, Any]:
+        """What it keeps is beside the socket, in a folder that a reboot empties: it ends all pods, and tells nobody."""
+        defaults = ["::/0" if ":" in cidr else "0.0.0.0/0" for cidr in self.pod_cidrs]
+        return {
+            "type": "host-local",
+            "ranges": [[{"subnet": cidr}] for cidr in self.pod_cidrs],
+            "routes": [{"dst": default} for default in defaults],
+            "dataDir": str(self.socket.parent / "host-local"),
+        }
 
     def text(self) -> str:
         """As the file has it."""

@@ -24,6 +24,8 @@ TRIES = 100
 
 #: Kinds that keep addresses from being given. A pool that cannot be read gives none, and needs no such care.
 _LIMITING = ("IPReservation", "IPAMConfiguration")
+#: What the admin declares about addresses.
+RULES = ("IPPool", *_LIMITING)
 
 
 class Lost(Exception):
@@ -47,12 +49,18 @@ async def read_block(store: Store, cidr: str) -> Resource | None:
     return await read(store, "IPAMBlock", block_name(cidr))
 
 
-async def read_declared(store: Store, node: str) -> Declared:
-    """What the admin declared, for allocations on the node. Raises Unreadable when that would change the limits."""
-    resources, _, problems = await load(store, ("IPPool", *_LIMITING))
+async def read_rules(store: Store) -> list[Resource]:
+    """The resources of the kinds `RULES`. Raises Unreadable when one cannot be read that may limit what is given."""
+    resources, _, problems = await load(store, RULES)
     limiting = [problem for problem in problems if problem.object.startswith(_LIMITING)]
     if limiting:
         raise Unreadable(f"no address is given while {limiting[0].object} cannot be read: {limiting[0].line()}")
+    return resources
+
+
+async def read_declared(store: Store, node: str) -> Declared:
+    """What the admin declared, for allocations on the node. Raises Unreadable."""
+    resources = await read_rules(store)
     found = await read(store, "Node", node)
     return Declared.of(node, found.labels if found is not None else {}, resources)
 

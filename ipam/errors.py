@@ -54,6 +54,12 @@ class AddressReserved(IpamError):
     code = "address-reserved"
 
 
+class BadAnnotation(IpamError):
+    """What a Service asks for cannot be read, or not be meant."""
+
+    code = "bad-annotation"
+
+
 class Unreadable(IpamError):
     """A document of IPAM's own cannot be read, so nothing that depends on it is done."""
 

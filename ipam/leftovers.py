@@ -2,7 +2,8 @@
 
 A leftover is the same in two readings only if nothing about it has changed: what it is known by names the gifts and
 versions that it is about. An address leaks when its node is gone, or whoever knows the containers says that its holder
-is. All addresses of a handle leak, or none does. An address of which nobody knows the node is in use.
+is. All addresses of a handle leak, or none does. An address of which nobody knows the node is in use, and so is that of
+a load balancer: whether its Service is gone, load_balancers.py judges.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ipam.block import is_cooling, is_idle, node_of, user_of
 from ipam.block_order import is_inside
 from ipam.borrowing import gift_of, gifts_of
 from ipam.new_blocks import IDLE_S, idle_blocks
+from ipam.owners import LOAD_BALANCERS, claimant
 from peering.resource import Resource
 from peering.resources.ipam import Allocation, BlockAffinitySpec, IPAMBlockSpec, IPAMHandleSpec
 from peering.resources.pools import IPAMConfigurationSpec, IPPoolSpec
@@ -48,11 +50,17 @@ class Leftover:
 
 @dataclass(slots=True)
 class Reading:
-    """One reading of the store, sorted by what the rules ask for. `now` are Unix seconds."""
+    """One reading of the store, sorted by what the rules ask for. `now` are Unix seconds.
+
+    `pools` are those that blocks are claimed from. Of those of podCIDRs there is nothing here that could be left over,
+    and a block that lies in one was claimed from a pool that is gone. `balanced` are those of load balancers. In
+    `affinities` the `node` is the owner (owners.py).
+    """
 
     now: float
     nodes: set[str] = field(default_factory=set)
     pools: list[str] = field(default_factory=list)
+    balanced: set[str] = field(default_factory=set)
     cooldown: float = 0
     affinities: list[BlockAffinitySpec] = field(default_factory=list)
     borrowers: list[tuple[BlockAffinitySpec, int]] = field(default_factory=list)
@@ -67,11 +75,12 @@ class Reading:
             if one.kind == "Node":
                 reading.nodes.add(one.name)
             elif isinstance(one.spec, IPPoolSpec):
-                reading.pools.append(one.spec.cidr)
+                reading.pools += [] if one.spec.by_pod_cidr else [one.spec.cidr]
+                reading.balanced |= {one.spec.cidr} if one.spec.for_load_balancers else set()
             elif isinstance(one.spec, IPAMConfigurationSpec) and one.name == "default":
                 reading.cooldown = one.spec.ip_cooldown_seconds
-            elif isinstance(one.spec, BlockAffinitySpec) and one.spec.type == "host":
-                reading.affinities.append(one.spec)
+            elif isinstance(one.spec, BlockAffinitySpec) and (owner := claimant(one.spec)):
+                reading.affinities.append(one.spec.model_copy(update={"node": owner}))
             elif isinstance(one.spec, BlockAffinitySpec) and one.spec.type == "borrower":
                 reading.borrowers.append((one.spec, one.version))
             elif isinstance(one.spec, IPAMBlockSpec):
@@ -80,12 +89,16 @@ class Reading:
                 reading.handles.append((one.spec, one.version))
         return reading
 
+    def is_there(self, owner: str) -> bool:
+        """Whether the node is; load balancers always are."""
+        return owner in self.nodes or owner == LOAD_BALANCERS
+
     def held(self) -> Iterator[tuple[IPAMBlockSpec, Allocation]]:
         """All allocations, each with its block."""
         return ((spec, a) for spec in self.blocks.values() for a in spec.allocations)
 
     def pool_of(self, cidr: str) -> str | None:
-        """The pool in which a block is."""
+        """The pool in which a block is, of those that blocks are claimed from."""
         return next((pool for pool in self.pools if is_inside(cidr, pool)), None)
 
 
@@ -107,7 +120,7 @@ def leftovers(reading: Reading, gone: Gone) -> list[Leftover]:
 def _claims(reading: Reading) -> Iterator[Leftover]:
     for one in reading.affinities:
         block = reading.blocks.get(one.cidr)
-        if one.node not in reading.nodes:
+        if not reading.is_there(one.node):
             yield Leftover("block-of-no-node", one.node, one.cidr)
         elif one.state != "confirmed":
             yield Leftover("unfinished-claim", one.node, one.cidr)
@@ -142,7 +155,7 @@ def _leaks(reading: Reading, gone: Gone) -> Iterator[Leftover]:
         key = a.handle or f"{spec.cidr} {a.ordinal}"
         gifts[key].add(gift)
         node = user_of(spec, a)
-        if not node or (node in reading.nodes and not gone(a)):
+        if node in ("", LOAD_BALANCERS) or (node in reading.nodes and not gone(a)):
             in_use.add(key)
     handles = {a.handle for _, a in reading.held()}
     for key in sorted(gifts.keys() - in_use):

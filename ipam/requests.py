@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import cast
+from dataclasses import dataclass, field, replace
+from typing import Literal, cast
 
 from ipam.block import Holder, Limits
 from ipam.block_order import is_inside
 from ipam.errors import NoPool, NotInAPool, PoolNotUsable
+from ipam.owners import LOAD_BALANCERS, shown
 from peering.resource import Resource
 from peering.resources.pools import IPAMConfigurationSpec, IPPoolSpec, IPReservationSpec
 from peering.selectors import parse_selector
 
 #: What `maxBlocksPerHost: 0` means, in Calico and here.
 _BLOCKS_PER_HOST = 20
+#: As many as can be written: Services have no node to be fair to.
+_BLOCKS_OF_SERVICES = 1000000
 _VERSIONS = (4, 6)
+#: Who gets addresses of pools with these `allowedUses`.
+_HOLDERS = {"Workload": "pod", "LoadBalancer": "Service"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +53,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What allocation depends on of what the admin declared, for one node."""
+    """What allocation depends on of what the admin declared, for one node, or for load balancers (owners.py)."""
 
     node: str
     node_labels: Mapping[str, str] = field(default_factory=dict)
     pools: tuple[Resource, ...] = ()
     reserved: tuple[str, ...] = ()
     configuration: IPAMConfigurationSpec = field(default_factory=IPAMConfigurationSpec)
+    use: Literal["Workload", "LoadBalancer"] = "Workload"
 
     @classmethod
     def of(cls, node: str, node_labels: Mapping[str, str], resources: Sequence[Resource]) -> Declared:
@@ -68,6 +74,16 @@ class Declared:
             tuple(cidr for cidrs in reserved for cidr in cidrs),
             cast(IPAMConfigurationSpec, found[0]) if found else IPAMConfigurationSpec(),
         )
+
+    @classmethod
+    def for_load_balancers(cls, resources: Sequence[Resource]) -> Declared:
+        """The same for Services. What IPAMConfiguration says of nodes is not for them; they never borrow."""
+        declared = cls.of(LOAD_BALANCERS, {}, resources)
+        cooldown = declared.configuration.ip_cooldown_seconds
+        configuration = IPAMConfigurationSpec(
+            strict_affinity=True, max_blocks_per_host=_BLOCKS_OF_SERVICES, ip_cooldown_seconds=cooldown
+        )
+        return replace(declared, configuration=configuration, use="LoadBalancer")
 
     @property
     def limits(self) -> Limits:
@@ -85,16 +101,19 @@ class Declared:
         Without labels (None) the namespace does not matter.
         """
         spec = cast(IPPoolSpec, pool.spec)
+        if spec.by_pod_cidr:
+            return "belongs to nodes by their podCIDRs: host-local gives its addresses (ipam: podCIDR)"
         if spec.disabled:
             return "is disabled"
-        if "Workload" not in spec.allowed_uses:
-            return f"is for {', '.join(spec.allowed_uses)}, not for pods (allowedUses)"
+        holder = _HOLDERS[self.use]
+        if self.use not in spec.allowed_uses:
+            return f"is for {', '.join(spec.allowed_uses)}, not for {holder}s (allowedUses)"
         if not parse_selector(spec.node_selector)(self.node_labels):
-            return f"does not select Node/{self.node} (nodeSelector {spec.node_selector})"
+            return f"does not select {shown(self.node)} (nodeSelector {spec.node_selector})"
         if spec.namespace_selector is None or namespace_labels is None:
             return ""
         if not parse_selector(spec.namespace_selector)(namespace_labels):
-            return f"does not select the pod's namespace (namespaceSelector {spec.namespace_selector})"
+            return f"does not select the {holder}'s namespace (namespaceSelector {spec.namespace_selector})"
         return ""
 
     def pools_for(self, request: Request, version: int) -> list[Resource]:
@@ -104,8 +123,9 @@ class Declared:
             return [self._named(name, request, version) for name in named]
         fit = [p for p in self._of(version) if not self.objection(p, request.namespace_labels) and is_automatic(p)]
         if not fit:
-            whom = f"Node/{self.node}" + (f" and namespace {request.namespace}" if request.namespace else "")
-            raise NoPool(f"no enabled IPPool of IPv{version} is for {whom}: make one, or look at the selectors")
+            whom = shown(self.node) + (f" and namespace {request.namespace}" if request.namespace else "")
+            make = "make one" if self.use == "Workload" else f"make one with allowedUses: [{self.use}]"
+            raise NoPool(f"no enabled IPPool of IPv{version} is for {whom}: {make}, or look at the selectors")
         return fit
 
     def pool_of(self, address: str, request: Request) -> Resource:
@@ -117,6 +137,12 @@ class Declared:
                     raise NotInAPool(f"{address} is in {pool.ref}, which {objection}")
                 return pool
         raise NotInAPool(f"{address} is in no IPPool")
+
+    def as_facts(self) -> Declared:
+        """The same for addresses that pods have: no pool is closed to them, and nothing is reserved."""
+        opened = {"disabled": False, "node_selector": "all()", "namespace_selector": None, "allowed_uses": (self.use,)}
+        pools = (replace(pool, spec=pool.spec.model_copy(update=opened)) for pool in self.pools)
+        return replace(self, pools=tuple(pools), reserved=())
 
     def families(self) -> tuple[int, ...]:
         """The IP versions of which the node has a pool to choose from, for a pod without a namespace."""

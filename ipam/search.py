@@ -15,12 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
-from ipam.block import Holder, free_ordinals, give, node_of
-from ipam.block_order import block_with, is_inside, ordinal_of
+from ipam.block import Holder, free_ordinals, give, kept_ordinals, node_of
+from ipam.block_order import address_at, block_with, is_inside, ordinal_of
 from ipam.claims import claim, finish
 from ipam.documents import BlockCopies, block_of
 from ipam.errors import AddressReserved, AddressTaken, NoBlocksLeft, PoolExhausted, Unreadable
 from ipam.new_blocks import blocks_in, claim_from, may_claim
+from ipam.owners import is_node, shown
 from ipam.requests import Declared, Request
 from peering.resource import Resource
 from peering.resources.ipam import IPAMBlockSpec
@@ -103,17 +104,18 @@ class Search:
 
     def _pick(self, want: Want, block: Resource, borrowing: bool = False) -> Pick | None:
         spec = block_of(block)
-        if node_of(spec) != self._own.node and not (borrowing and self._may_borrow(spec)):
+        lent = node_of(spec) != self._own.node
+        if lent and not (borrowing and self._may_borrow(spec)):
             return None
-        ordinals = tuple(islice(free_ordinals(spec, self._declared.limits, self._now), want.count))
+        ordinals = tuple(islice(free_ordinals(spec, self._declared.limits, self._now, lent), want.count))
         return self._giving(block, ordinals) if ordinals else None
 
     def _giving(self, block: Resource, ordinals: tuple[int, ...]) -> Pick:
         return Pick(block, give(block_of(block), ordinals, self._holder, block.version, self._now))
 
     def _may_borrow(self, spec: IPAMBlockSpec) -> bool:
-        """Blocks of owners that are no nodes (Calico's load balancer) are not for pods."""
-        return not self._declared.configuration.strict_affinity and node_of(spec) != ""
+        """Blocks of owners that are no nodes are not for pods."""
+        return not self._declared.configuration.strict_affinity and is_node(node_of(spec))
 
     async def _of_own_as_they_are(self, want: Want) -> Pick | None:
         """Somebody else may have released an address, or claimed a block for the node, or taken one from it."""
@@ -138,7 +140,7 @@ class Search:
         if not may_claim(self._declared, self._own.cidrs, version):
             count = self._declared.most_blocks
             raise NoBlocksLeft(
-                f"Node/{self._own.node} has all {count} blocks of IPv{version} that it may have, and no address is "
+                f"{shown(self._own.node)} has all {count} blocks of IPv{version} that it may have, and no address is "
                 "free in them: raise maxBlocksPerHost in IPAMConfiguration/default"
             )
 
@@ -154,8 +156,10 @@ class Search:
 
     def _why_exhausted(self, want: Want) -> str:
         pools = ", ".join(pool.cidr for pool in want.pools)
-        said = f"no address is free for Node/{self._own.node} in the IPv{want.version} pools {pools}"
+        said = f"no address is free for {shown(self._own.node)} in the IPv{want.version} pools {pools}"
         configuration = self._declared.configuration
+        if not is_node(self._own.node):
+            return f"{said}: add a pool with allowedUses: [LoadBalancer]"
         if not configuration.auto_allocate_blocks:
             return f"{said}: autoAllocateBlocks is off, so that only blocks count that the node has"
         if configuration.strict_affinity:
@@ -175,9 +179,18 @@ class Search:
         taken = next((a for a in spec.allocations if a.ordinal == ordinal), None)
         if taken is not None:
             pod = f", pod {taken.namespace}/{taken.pod}" if taken.pod else ""
-            node = f" on Node/{taken.node}" if taken.node else ""
+            node = f" on Node/{taken.node}" if is_node(taken.node) else ""
             raise AddressTaken(f"{address} is held by {taken.handle or 'somebody without a handle'}{pod}{node}")
+        if node_of(spec) != self._own.node and ordinal in kept_ordinals(spec):
+            raise AddressTaken(self._why_kept(address, spec))
         return self._giving(block, (ordinal,))
+
+    def _why_kept(self, address: str, spec: IPAMBlockSpec) -> str:
+        first, last = (address_at(spec.cidr, kept_ordinals(spec)[i]) for i in (0, -1))
+        return (
+            f"{address} is one of {first}-{last}, which Node/{node_of(spec)} keeps for pods that start while it does "
+            f"not reach the store: ask for another address of block {spec.cidr}, or let the pod run there"
+        )
 
     async def _claimed(self, cidr: str, version: int) -> Resource:
         """The block of a wanted address, claimed for the node if nobody has it."""

@@ -137,17 +137,24 @@ def unexported_pools(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def exported_pools(snapshot: Snapshot) -> tuple[IPPoolSpec, ...]:
-    """Pools whose blocks go into the fabric; `disabled` ones still do, as in Calico."""
+    """Pools whose blocks go into the fabric; `disabled` ones still do, as in Calico.
+
+    Those of load balancers do not: what is announced of them are the ranges of services.
+    """
     pools = snapshot.specs("IPPool", IPPoolSpec).values()
-    return tuple(pool for pool in pools if not pool.disable_bgp_export)
+    return tuple(pool for pool in pools if pool.exports_blocks)
 
 
 def borrowable_pools(snapshot: Snapshot) -> tuple[IPPoolSpec, ...]:
-    """Exported pools of which a node may have an address in another's block, and announces that by itself."""
+    """Exported pools of which a node may have an address in another's block, and announces that by itself.
+
+    Nobody borrows from a podCIDR: host-local gives the addresses of its own node.
+    """
     configuration = snapshot.specs("IPAMConfiguration", IPAMConfigurationSpec).get("default")
     if configuration is not None and configuration.strict_affinity:
         return ()
-    return tuple(pool for pool in exported_pools(snapshot) if "Workload" in pool.allowed_uses)
+    pools = exported_pools(snapshot)
+    return tuple(pool for pool in pools if "Workload" in pool.allowed_uses and not pool.by_pod_cidr)
 
 
 def sorted_rules(rules: Iterable[PrefixRule]) -> tuple[PrefixRule, ...]:

@@ -1,4 +1,4 @@
-"""A Node of Kubernetes (`apiVersion: v1`) as one of ours: what Calico keeps in annotations, uplinks and its cordon.
+"""A Node of Kubernetes (`apiVersion: v1`) as one of ours: Calico's annotations, uplinks, its cordon and its podCIDRs.
 
 Addresses come from Calico's annotations; where it left none, from the node's own InternalIPs. Everything else that
 Kubernetes and others write into a Node is read over. `underlay.io/uplinks` holds the links in one line:
@@ -43,6 +43,8 @@ def read_node(document: Document) -> Reading:
         _read_addresses(document.get("status"), reading)
     if is_cordoned(document.get("spec")):
         reading.spec["unschedulable"] = True
+    if pod_cidrs := pod_cidrs_of(document.get("spec")):
+        reading.spec["podCIDRs"] = pod_cidrs
     return reading
 
 
@@ -53,6 +55,16 @@ def is_cordoned(spec: Any) -> bool:
     taints = spec.get("taints")
     keys = [taint.get("key") for taint in taints if isinstance(taint, dict)] if isinstance(taints, list) else []
     return spec.get("unschedulable") is True or _CORDONED in keys
+
+
+def pod_cidrs_of(spec: Any) -> list[Any]:
+    """`podCIDRs`; where only the older `podCIDR` is there, that."""
+    if not isinstance(spec, dict):
+        return []
+    found = spec.get("podCIDRs")
+    if isinstance(found, list) and found:
+        return found
+    return [spec["podCIDR"]] if spec.get("podCIDR") else []
 
 
 def _read_annotations(annotations: Mapping[Any, Any], reading: Reading) -> None:

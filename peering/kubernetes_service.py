@@ -1,4 +1,4 @@
-"""Services and EndpointSlices of Kubernetes as ours: what decides about announcements, and nothing else of them.
+"""Services and EndpointSlices of Kubernetes as ours: what decides about addresses and announcements, and nothing else.
 
 Both are the API server's: whatever is odd in one is read over, since nobody who reads a problem here could mend it, and
 one service must not keep the others from being announced.
@@ -13,7 +13,14 @@ from typing import Any
 from peering.foreign import Document, Reading
 
 _SERVICE_OF = "kubernetes.io/service-name"
-_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
+#: Words that `spec` may have in a field; another one is left out.
+_WORDS = {
+    "type": ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName"),
+    "ipFamilyPolicy": ("SingleStack", "PreferDualStack", "RequireDualStack"),
+    "externalTrafficPolicy": ("Cluster", "Local"),
+}
+_FAMILIES = ("IPv4", "IPv6")
+_LONGEST_LINE = 1024
 
 
 def read_service(document: Document) -> Reading:
@@ -26,12 +33,10 @@ def read_service(document: Document) -> Reading:
         "externalIPs": _addresses(spec.get("externalIPs")),
         "loadBalancerIPs": _addresses(_fields(entry).get("ip") for entry in ingress),
     }
-    if spec.get("type") in _TYPES:
-        found["type"] = spec["type"]
-    if isinstance(spec.get("loadBalancerClass"), str):
-        found["loadBalancerClass"] = spec["loadBalancerClass"]
-    if spec.get("externalTrafficPolicy") == "Local":
-        found["externalTrafficPolicy"] = "Local"
+    found |= {field: spec[field] for field, words in _WORDS.items() if spec.get(field) in words}
+    found |= {field: spec[field] for field in ("loadBalancerClass", "loadBalancerIP") if _is_line(spec.get(field))}
+    if families := [one for one in _list(spec.get("ipFamilies")) if one in _FAMILIES]:
+        found["ipFamilies"] = families
     return Reading(found)
 
 
@@ -70,6 +75,10 @@ def _addresses(texts: Any) -> list[str]:
     return [
         text for text in (texts if isinstance(texts, Iterable) else ()) if isinstance(text, str) and _is_address(text)
     ]
+
+
+def _is_line(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and value.isprintable() and len(value) <= _LONGEST_LINE
 
 
 def _is_address(text: str) -> bool:

@@ -28,8 +28,8 @@ def blocks_per_host(snapshot: Snapshot) -> int:
 
 
 def blocks_of(pool: IPPoolSpec, per_host: int) -> int:
-    """How many blocks of a pool one node may own."""
-    return min(per_host, 1 << (pool.block_length - network(pool.cidr).prefixlen))
+    """How many blocks of a pool one node may own. Of each family it has one podCIDR at most."""
+    return 1 if pool.by_pod_cidr else min(per_host, 1 << (pool.block_length - network(pool.cidr).prefixlen))
 
 
 def ipam_limit(snapshot: Snapshot) -> int:

@@ -4,7 +4,8 @@ A node announces its blocks and its loopbacks (bgp_speaker/announcements.py). It
 BlockAffinity is confirmed, so whose that is owns the block. While no affinity of a block is confirmed, those who claim
 it or let go of it own it: the reflector may read the store a moment before or after the speaker does, and neither
 order may cost the node a route. An address that a node has borrowed from another's block is the borrower's, and no
-longer the one's who owns the block. A node owns the addresses of its links, too, though it announces none.
+longer the one's who owns the block. A node owns the addresses of its links, too, though it announces none. Where its
+podCIDR is a block, the node of it owns that; of two nodes that say the same podCIDR, the first by name.
 
 What Calico gives to an owner that is no node (`type: virtual`, such as the load balancer) may be announced by any, and
 so may the service addresses of BGPConfiguration.
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from peering import pod_cidrs
 from peering.addressing import bare
 from peering.prefixes import Prefix, contains, format_address, numbers
 from peering.resources.ipam import BlockAffinitySpec
@@ -36,6 +38,9 @@ def owners_of(snapshot: Snapshot, ranges: Sequence[Prefix] = ()) -> Owners:
         for host in hosts:
             by_prefix[host] |= names[name]
     affinities = list(snapshot.specs("BlockAffinity", BlockAffinitySpec).values())
+    for node, owned in pod_cidrs.of_nodes(snapshot).items():
+        for cidr in owned:
+            by_prefix[_packed(cidr)] |= names[node]
     for cidr, holders in _holders(affinities).items():
         for node in holders:
             by_prefix[_packed(cidr)] |= names.get(node) or {f"node/{node}"}

@@ -14,6 +14,7 @@ from importlib import import_module
 import typer
 
 from peering.store.protocol import StoreError
+from underlay.calico_option import with_calico_option
 from underlay.output import Refused, errors, print_problems
 
 _FAMILIES = (
@@ -49,6 +50,7 @@ def command_line(command: str = "") -> typer.Typer:
     app.callback()(lambda: None)  # a family of one command is a group nevertheless
     for family in _ALONE.get(command, _FAMILIES):
         import_module(f"underlay.{family}").register(app)
+    with_calico_option(app)
     return app
 
 

@@ -5,7 +5,7 @@
 
 The runner (containerlab/) knows nothing of BGP and the other rooms nothing of labs; here they meet. `up` is
 idempotent: a second one adds what the topology has gained, renders the switches anew and sends running FRRs only
-the difference. The store belongs to the lab and goes with it.
+the difference. The store belongs to the lab and goes with it, unless the lab was told to use another.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class FabricLab:
     """One lab by its topology.
 
     `files`: the declaration for a new store; by default the one that a generated topology has beside it, or the sample
-    of its name. `any_kind`: for a lab that something else runs; see `load_topology`.
+    of its name. `store`: the URL of one that is there, which every process of the lab has to reach; what it declares
+    stays, and so does the store. `any_kind`: for a lab that something else runs; see `load_topology`.
     """
 
     def __init__(
@@ -88,10 +89,12 @@ class FabricLab:
         on_event: Callable[[Event], None] | None = None,
         verbose: bool = False,
         any_kind: bool = False,
+        store: str | None = None,
     ) -> None:
         self.path = topology_path(topology)
         loaded = read_topology(self.path, verbose=verbose, any_kind=any_kind)
         self.declaration = files or [_declaration_of(self.path, loaded.name)]
+        self._store = store
         self.lab = Lab(
             loaded,
             run_dir / (name or loaded.name),
@@ -106,7 +109,7 @@ class FabricLab:
 
     @property
     def store_url(self) -> str:
-        return f"sqlite:{self.store_path}"
+        return self._store or f"sqlite:{self.store_path}"
 
     @property
     def topology(self) -> Topology:
@@ -151,7 +154,7 @@ class FabricLab:
             await store.close()
 
     async def down(self) -> None:
-        """Removes the lab and its store; folders on the way that are empty then go too."""
+        """Removes the lab and its own store; folders on the way that are empty then go too."""
         await self.detach_pods(self._nodes_that_were())
         await self.lab.down()
         for suffix in ("", "-wal", "-shm"):

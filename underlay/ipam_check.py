@@ -2,7 +2,8 @@
 
 Leftovers are what the collector would free (ipam/leftovers.py). Beside them: what must never be (an address or a block
 that is two's), what the collector leaves to people (addresses outside every pool), and what is announced by a node that
-does not own it. A store in use has something under way at every moment: only what two readings show is wrong.
+does not own it. A podCIDR is owned by the node whose Node says so. A store in use has something under way at every
+moment: only what two readings show is wrong.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from ipam.block import node_of, user_of
 from ipam.block_order import address_at, affinity_name, block_name, borrower_name, is_inside
 from ipam.handles import handle_name
 from ipam.leftovers import Leftover, Reading, leftovers
+from ipam.owners import shown
+from peering import pod_cidrs
 from peering.prefixes import host_prefix, numbers
 from peering.problems import Problem, ordered
 from peering.resource import Resource
 from peering.resources.observed import BGPNodeStatusSpec
+from peering.snapshot import Snapshot
 from underlay import reports
+from underlay.ipam_view import pools_and_nodes
 
 KINDS = ("Node", "IPPool", "IPAMConfiguration", "BlockAffinity", "IPAMBlock", "IPAMHandle", "BGPNodeStatus")
 
@@ -46,7 +51,7 @@ def judge(resources: Iterable[Resource], announced: Iterable[Announced], now: fl
         *_owners(reading),
         *_outside_pools(reading),
         *_without_owner(reading),
-        *_not_owned(reading, [*reported, *announced]),
+        *_not_owned(reading, pools_and_nodes(everything), [*reported, *announced]),
         *_not_announced(reading, current_statuses(everything, now)),
         *_without_any_node(reading),
     ]
@@ -114,7 +119,7 @@ def _owners(reading: Reading) -> Iterator[Problem]:
         whose = "there is no such block" if block is None else f"the block is {_of(node_of(block))}"
         yield Problem(
             "error", "block-owner-differs", f"BlockAffinity/{affinity_name(one.node, one.cidr)}", "spec.state",
-            f"{one.cidr} is confirmed for Node/{one.node}, and {whose}",
+            f"{one.cidr} is confirmed for {shown(one.node)}, and {whose}",
             "restart the node's speaker; report this: it must never be",
         )  # fmt: skip
 
@@ -177,13 +182,15 @@ def _no_node(leftover: Leftover) -> Problem:
 def _unfinished(leftover: Leftover) -> Problem:
     return Problem(
         "warning", "unfinished-claim", f"BlockAffinity/{affinity_name(leftover.node, leftover.block)}", "spec.state",
-        f"the claim of {leftover.block} by Node/{leftover.node} was not finished",
+        f"the claim of {leftover.block} by {shown(leftover.node)} was not finished",
         "the node's speaker finishes it, else the controller",
     )  # fmt: skip
 
 
 def _nobody(leftover: Leftover) -> Problem:
-    why = f"Node/{leftover.node} owns it and does not claim it" if leftover.node else "nobody owns it, and it is empty"
+    why = (
+        f"{shown(leftover.node)} owns it and does not claim it" if leftover.node else "nobody owns it, and it is empty"
+    )
     return Problem(
         "warning", "block-unclaimed", f"IPAMBlock/{block_name(leftover.block)}", "spec.affinity",
         f"{leftover.block}: {why}", "the controller frees it after its --grace; does it run?",
@@ -238,15 +245,21 @@ _LEFTOVERS: Mapping[str, Callable[[Leftover], Problem]] = {
 # What is announced
 
 
-def _not_owned(reading: Reading, announced: Iterable[Announced]) -> Iterator[Problem]:
+def _not_owned(reading: Reading, snapshot: Snapshot, announced: Iterable[Announced]) -> Iterator[Problem]:
+    """Addresses of Services are any node's to announce (peering/services.py), whole or one by one."""
     owners = _block_owners(reading)
+    for node, owned in pod_cidrs.of_nodes(snapshot).items():
+        owners |= {cidr: {*owners.get(cidr, ()), node} for cidr in owned}
+    claimed = (pool for pool in reading.pools if pool not in reading.balanced)
+    pools = [*claimed, *(pool.cidr for pool in pod_cidrs.pools_by_pod_cidr(snapshot).values())]
     own: defaultdict[str, list[str]] = defaultdict(list)
     for cidr, nodes in owners.items():
         for node in nodes:
             own[node].append(cidr)
     users = {address_at(spec.cidr, a.ordinal): user_of(spec, a) for spec, a in reading.held()}
     for one in announced:
-        if reading.pool_of(one.prefix) is None or (one.known and _may_announce(one, own[one.node], users)):
+        outside = not any(is_inside(one.prefix, pool) for pool in pools)
+        if outside or (one.known and _may_announce(one, own[one.node], users)):
             continue
         around = {node for cidr, nodes in owners.items() if is_inside(one.prefix, cidr) for node in nodes}
         whose = sorted(map(_of, _user_of(one.prefix, users) or around))
@@ -301,4 +314,4 @@ def _may_announce(one: Announced, own: Iterable[str], users: Mapping[str, str]) 
 
 
 def _of(node: str) -> str:
-    return f"Node/{node}'s" if node else "nobody's"
+    return f"{shown(node)}'s" if node else "nobody's"

@@ -47,7 +47,7 @@ def show(
     Example: underlay ipam show --node node-1
     """
     address = None if ip is None else _canonical(ip, "--ip")
-    found = _read(store, "BlockAffinity", "IPAMBlock", *(() if node is None else ("Node",)))[0]
+    found = _read(store, "BlockAffinity", "IPAMBlock", "IPPool", "Node")[0]
     rows = ipam_view.block_rows(found)
     if node is not None:
         rows = ipam_view.of_node(rows, node)

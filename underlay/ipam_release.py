@@ -15,6 +15,7 @@ from ipam.block import user_of
 from ipam.block_order import address_at
 from ipam.documents import BlockCopies
 from ipam.handles import settle
+from ipam.owners import is_node
 from peering.resource import Resource
 from peering.resources.ipam import Allocation, IPAMBlockSpec
 from peering.store.protocol import Store
@@ -35,7 +36,7 @@ class Holding:
     def line(self) -> str:
         """`10.244.0.65 (sequence 12) is held by default.web, pod default/web, on Node/node-1`."""
         pod = f", pod {self.pod}" if self.pod else ""
-        node = f", on Node/{self.node}" if self.node else ""
+        node = f", on Node/{self.node}" if is_node(self.node) else ""
         who = self.handle or "somebody without a handle"
         return f"{self.given.address} (sequence {self.given.sequence}) is held by {who}{pod}{node}"
 
@@ -66,8 +67,8 @@ def _all(resources: Iterable[Resource], nodes: set[str]) -> Iterable[Holding]:
 
 
 def _holding(spec: IPAMBlockSpec, a: Allocation, nodes: set[str]) -> Holding:
-    """A holder whose node nobody knows seems to live, and everybody does in a store without any node."""
+    """A holder without a node that is known seems to live, and everybody does in a store without any node."""
     node = user_of(spec, a)
     given = Given(address_at(spec.cidr, a.ordinal), spec.cidr, a.sequence)
     pod = f"{a.namespace}/{a.pod}" if a.pod else ""
-    return Holding(given, a.handle, pod, node, not node or not nodes or node in nodes)
+    return Holding(given, a.handle, pod, node, not is_node(node) or not nodes or node in nodes)

@@ -1,7 +1,8 @@
 """What `ipam show` shows: a row for each block with who owns it, and its addresses with who holds them. Pure.
 
 Who owns a block is said by its IPAMBlock; how far the claim is by the owner's BlockAffinity. A claim of somebody who
-does not own the block is a row of its own, without addresses.
+does not own the block is a row of its own, without addresses. So is the podCIDR of a node in a pool of podCIDRs: of its
+addresses only host-local on that node knows, so that nothing is said of how many are in use.
 """
 
 from __future__ import annotations
@@ -10,21 +11,28 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from ipam.block import user_of
-from ipam.block_order import address_at, size_of
+from ipam.block_order import address_at, is_inside, size_of
+from peering import pod_cidrs
 from peering.prefixes import numbers
 from peering.resource import Resource
 from peering.resources.ipam import Allocation, BlockAffinitySpec, IPAMBlockSpec
+from peering.snapshot import Snapshot
 
 Row = dict[str, Any]
 
 #: The state of a block for which its owner has no BlockAffinity, or that nobody owns.
 NO_CLAIM = "none"
+#: The state of a podCIDR, which is nobody's to claim.
+POD_CIDR = "podCIDR"
 #: The state of a block of another node in which the node that is asked for uses addresses.
 BORROWED = "borrowed"
 
 
 def block_rows(resources: Iterable[Resource]) -> list[Row]:
-    """All blocks and claims, by owner and address. Of the kinds BlockAffinity and IPAMBlock."""
+    """All blocks and claims, by owner and address. Of the kinds BlockAffinity and IPAMBlock.
+
+    With those of the kinds IPPool and Node also the podCIDRs.
+    """
     found = list(resources)
     affinities = (cast(BlockAffinitySpec, one.spec) for one in found if one.kind == "BlockAffinity")
     claims = [one for one in affinities if one.type != "borrower"]
@@ -35,7 +43,15 @@ def block_rows(resources: Iterable[Resource]) -> list[Row]:
     for (owner, cidr), state in states.items():
         if (owner, cidr) not in owned:
             rows.append(_row(IPAMBlockSpec(cidr=cidr, affinity=owner), state))
+    for node, cidrs in pod_cidrs.of_nodes(pools_and_nodes(found)).items():
+        for cidr in cidrs:
+            rows.append({**_row(IPAMBlockSpec(cidr=cidr, affinity=f"host:{node}"), POD_CIDR), "used": None})
     return sorted(rows, key=_order)
+
+
+def pools_and_nodes(resources: Iterable[Resource]) -> Snapshot:
+    """What says which podCIDRs there are."""
+    return Snapshot(one for one in resources if one.kind in ("IPPool", "Node"))
 
 
 def of_node(rows: Iterable[Row], node: str) -> list[Row]:
@@ -50,9 +66,11 @@ def of_node(rows: Iterable[Row], node: str) -> list[Row]:
 
 
 def of_address(rows: Iterable[Row], address: str) -> list[Row]:
-    """The block in which the address is held, with that address alone."""
+    """The block in which the address is held, with that address alone; or the podCIDR in which it lies."""
     found = []
     for row in rows:
+        if row["state"] == POD_CIDR and is_inside(address, row["cidr"]):
+            found.append(row)
         if only := _with(row, lambda one: bool(one["address"] == address)):
             found.append({**only, "used": row["used"]})
     return found
@@ -70,7 +88,8 @@ def table_rows(rows: Iterable[Row]) -> list[tuple[object, ...]]:
     """A line for each block and each address; an address that another node uses names it."""
     lines: list[tuple[object, ...]] = []
     for row in rows:
-        lines.append((row["cidr"], row["node"], row["state"], f"{row['used']}/{row['size']}", "", "", "", ""))
+        used = "" if row["used"] is None else f"{row['used']}/{row['size']}"
+        lines.append((row["cidr"], row["node"], row["state"], used, "", "", "", ""))
         for one in row["allocations"]:
             user = "" if one["node"] == row["node"] else one["node"]
             pod = f"{one['namespace']}/{one['pod']}" if one["pod"] else ""

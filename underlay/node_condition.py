@@ -1,8 +1,9 @@
 """Whether a node can take pods, and if not, why: from what its speaker knows and from what is declared for IPAM.
 
 A pod is of use when it gets addresses and is reached by them. So the node needs a Node with a plan, a confirmed block
-of each family that it has a pool for, and a session that is up. One session is enough: a ToR that is dead is the reason
-why there are two, not one to take the node out. Pools that pods have to name count for nothing, since nobody may.
+or a podCIDR of each family that it has a pool for, and a session that is up. One session is enough: a ToR that is dead
+is the reason why there are two, not one to take the node out. Pools that pods have to name count for nothing, since
+nobody may.
 
 - A pool that is exhausted keeps a node out only with `strictAffinity`: else it borrows addresses from other nodes.
 - A node without any session in the plan is as it should be where no node has one (there is only one, say); where others
@@ -19,8 +20,10 @@ from bgp_speaker.node_view import NodeView
 from ipam.block_order import is_inside
 from ipam.cni_service import Condition
 from ipam.requests import Declared, is_automatic, version_of
+from peering.resource import Resource
 from peering.resources.pools import IPPoolSpec
 from peering.session import SpeakerPlan
+from underlay.address_givers import givers
 
 READY = Condition()
 
@@ -38,16 +41,19 @@ def node_condition(state: NodeState, declared: Declared, exhausted: str, reached
         return Condition("there is no such Node", limited=True)
     if view.plan is None:
         return Condition("the plan has no speaker for it: underlay lint tells why", limited=True)
-    reason = _without_addresses(declared, view.blocks, exhausted)
+    reason = _without_addresses(declared, view.node, view.blocks, exhausted)
     if reason:
         return Condition(reason)
     return READY if reached else _unreached(view, view.plan)
 
 
-def _without_addresses(declared: Declared, blocks: Iterable[str], exhausted: str) -> str:
+def _without_addresses(declared: Declared, node: Resource, blocks: Iterable[str], exhausted: str) -> str:
     """Why a pod would get no address, or one that takes a claim first; empty when it would."""
+    by = givers(declared, node)
+    if by.objection:
+        return by.objection
     usable = [pool for pool in declared.pools if not declared.objection(pool, None)]
-    if not usable:
+    if not usable and not by.pod_cidrs:
         return "no enabled IPPool is for it"
     owned = list(blocks)
     cidrs = [cast(IPPoolSpec, pool.spec).cidr for pool in usable if is_automatic(pool)]

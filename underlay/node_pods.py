@@ -2,9 +2,9 @@
 
 The speaker and IPAM do not know each other; here they meet. Every second it looks whether the node is ready, what the
 MTU of its uplinks is, and whether the files are as they should be: what somebody removed comes back. The list is
-written once the node was ready for the first time, and stays whatever happens then, with the MTU of the day: the
-runtime takes it for the network itself, and whoever has an outage of the fabric does not want his nodes to be taken
-out as well. How the node is after that is told by STATUS.
+written once the node was ready for the first time, and stays whatever happens then, with the MTU and the podCIDRs of
+the day: the runtime takes it for the network itself, and whoever has an outage of the fabric does not want his nodes to
+be taken out as well. How the node is after that is told by STATUS.
 
 Nothing here ends the agent. What cannot be written, and a socket that somebody else has, is said once and tried again.
 """
@@ -29,6 +29,7 @@ from ipam.new_blocks import ensure_blocks
 from ipam.requests import Declared
 from peering.resource import Resource
 from peering.store.protocol import Store, StoreError
+from underlay.address_givers import Givers, givers
 from underlay.node_condition import node_condition
 
 Log = Callable[[str], None]
@@ -51,6 +52,11 @@ class CniPlaces:
     socket: Path = Path(SOCKET)
     queue: Path = Path(QUEUE)
     python: Path | None = None
+
+    @property
+    def alone(self) -> Path:
+        """What is given while the store is away, beside the queue."""
+        return self.queue.parent / "alone"
 
 
 class BlockClaims:
@@ -87,18 +93,28 @@ class NodePods:
         self._state = state
         self._claims = claims
         self._log = log
-        self._service = CniService(store, node, places.queue, log, self._condition)
+        self._service = CniService(
+            store, node, places.queue, log, self._condition, alone=places.alone, owned=self._blocks
+        )
         self._ready = False
         self._mtu = 0
+        self._givers: Givers | None = None
         known = (places.net_dir / FILE_NAME).exists()
         self._last_reached = time.monotonic() if known else -math.inf  # sessions outlive an agent, and so do pods
         self._said: dict[str, str] = {}
 
     async def run(self) -> None:
         """Works until it is cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._serve())
-            group.create_task(self._look_again_and_again())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._serve())
+                group.create_task(self._look_again_and_again())
+        finally:
+            self._service.close()
+
+    def _blocks(self) -> tuple[str, ...] | None:
+        view = self._state().view
+        return tuple(view.blocks) if view is not None else None
 
     def _condition(self, declared: Declared) -> Condition:
         """For STATUS. Sessions that went down a moment ago are nothing yet: peers keep the routes for that long."""
@@ -127,12 +143,23 @@ class NodePods:
         while True:
             state = self._look_at_sessions()
             self._mtu = state.mtu or self._mtu
+            self._follow_pools(state)
             installed = await asyncio.to_thread(self._install)
             if not self._ready:
                 self._ready = await self._becomes_ready(state) and installed
             if self._ready:
                 await asyncio.to_thread(self._write)
             await asyncio.sleep(_LOOK_S)
+
+    def _follow_pools(self, state: NodeState) -> None:
+        """Who gives addresses; what it was stays while that cannot be told."""
+        view = state.view
+        if view is not None and view.node is not None:
+            found = givers(Declared(self._node, view.node.labels, view.pools), view.node)
+            stays = found.objection and self._ready
+            self._say("givers", f"the list stays as it is: {found.objection}" if stays else "")
+            if not found.objection:
+                self._givers = found
 
     def _install(self) -> bool:
         """Whether there is a plugin: one of an earlier agent is better than none."""
@@ -154,14 +181,23 @@ class NodePods:
             return False
         reason = node_condition(state, declared, self._claims.exhausted, state.established > 0).reason
         self._say("ready", f"no pods yet: {reason}" if reason else "")
-        return not reason
+        # The speaker's view may be a moment older than the store, and the list is made of the view.
+        return not reason and state.view.node is not None and self._givers == givers(declared, state.view.node)
 
     def _write(self) -> None:
         self._say("mtu", "" if self._mtu else f"no link with an address of an uplink or a session: MTU {_USUAL_MTU}")
-        conflist = Conflist(self._mtu or _USUAL_MTU, socket=self._places.socket, queue=self._places.queue)
+        by = self._givers or Givers()
+        conflist = Conflist(
+            self._mtu or _USUAL_MTU,
+            socket=self._places.socket,
+            queue=self._places.queue,
+            pod_cidrs=by.pod_cidrs,
+            blocks=by.blocks,
+        )
         try:
             if keep_conflist(self._places.net_dir, conflist, ready=True):
-                self._log(f"cni: {self._places.net_dir / FILE_NAME} written, MTU {conflist.mtu}")
+                ranges = f", podCIDRs {', '.join(by.pod_cidrs)}" if by.pod_cidrs else ""
+                self._log(f"cni: {self._places.net_dir / FILE_NAME} written, MTU {conflist.mtu}{ranges}")
         except OSError as error:
             self._say("list", f"{self._places.net_dir}: {error.strerror or error} (trying again)")
         else:

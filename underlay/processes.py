@@ -20,6 +20,7 @@ from peering.prefixes import format_address
 from peering.resource import is_name
 from peering.store.interest import speaker_interests
 from peering.store.open_store import open_store
+from underlay import controller_metrics
 from underlay.controller import Controller, Graces
 from underlay.health_server import Answer, Paths, alive, keep_serving, unless
 from underlay.node_metrics import exposition
@@ -166,11 +167,17 @@ async def _controller(
     url: str, graces: Graces, render_to: Path | None, with_secrets: bool, health: Endpoint | None
 ) -> None:
     store = open_store(url, ())
-    beside = _health(health, {"/livez": alive, "/readyz": alive})
+    work = Controller(store, log, graces, render_to, with_secrets)
+    metrics = partial(_controller_metrics, work)
+    beside = _health(health, {"/livez": alive, "/readyz": alive, "/metrics": metrics})
     try:
-        await until_signalled(_together(Controller(store, log, graces, render_to, with_secrets).run, *beside))
+        await until_signalled(_together(work.run, *beside))
     finally:
         await store.close()
+
+
+def _controller_metrics(work: Controller) -> Answer:
+    return Answer(controller_metrics.exposition(work.state))
 
 
 async def _together(*works: Beside) -> None:

@@ -22,6 +22,7 @@ from peering.snapshot import Snapshot
 from peering.store.protocol import NotFound, Store, Stored
 from peering.store.resources import load, to_resource
 from underlay.conditions import KINDS, Before, Declared, End, State, declared, is_same, status_of
+from underlay.node_events import NodeEvents
 from underlay.reports import OVERDUE_S
 
 REPORT = "BGPNodeStatus"
@@ -48,6 +49,7 @@ class Statuses:
         self._before: dict[tuple[str, str], Before] = {}
         self._facts = Declared({}, {})
         self._reports: dict[str, _Report] | None = None
+        self._nodes = NodeEvents(store)
 
     def notice(self, kinds: Iterable[str]) -> None:
         """Objects of these kinds have changed."""
@@ -59,6 +61,7 @@ class Statuses:
         `now` is Unix time, `elapsed` that of a clock that never jumps; both in seconds.
         """
         await self._read()
+        self._nodes.tell(self._facts.problems, elapsed)
         states = await self._states(now, elapsed)
         written = 0
         for (kind, name), before in list(self._before.items()):

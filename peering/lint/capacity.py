@@ -58,7 +58,7 @@ def _bounds(view: View) -> tuple[int, int]:
     """What a node announces in each family when every pool selects it."""
     totals = [1, 1]
     for pool in view.pools.values():
-        if not pool.disable_bgp_export:
+        if pool.exports_blocks:
             totals[":" in pool.cidr] += blocks_of(pool, view.blocks_per_host)
     return totals[0], totals[1]
 
@@ -69,7 +69,7 @@ def _worst(resource: Resource, view: View) -> Iterator[tuple[str, int] | None]:
     for is_ipv6 in (False, True):
         counts: Counter[str] = Counter()
         for name, pool in view.pools.items():
-            if (":" in pool.cidr) is is_ipv6 and not pool.disable_bgp_export:
+            if (":" in pool.cidr) is is_ipv6 and pool.exports_blocks:
                 blocks = blocks_of(pool, view.blocks_per_host)
                 counts.update({node: blocks for node in view.nodes_of_pool[name] if node in wanted})
         name, blocks = max(sorted(counts.items()), key=lambda item: item[1], default=("", 0))

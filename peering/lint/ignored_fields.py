@@ -13,11 +13,13 @@ from typing import Any, cast
 
 from peering.drain_wish import ANNOTATED, ANNOTATION
 from peering.lint.view import View
+from peering.prefixes import contains, pack_prefix
 from peering.problems import Problem, Severity
 from peering.resource import Resource
 from peering.resources.bgp_configuration import NODE_FIELDS, BGPConfigurationSpec
 from peering.resources.bgp_peer import BGPPeerSpec
 from peering.resources.fields import shown
+from peering.resources.pools import IPReservationSpec
 from peering.selectors import parse_selector
 
 
@@ -189,8 +191,8 @@ IGNORED: dict[str, tuple[Ignored, ...]] = {
         ),
         Ignored(
             "spec.allowedUses",
-            lambda pool: "Workload" not in pool.allowed_uses,
-            "there are no tunnels, and load balancer addresses are not given: no node takes blocks from this pool",
+            lambda pool: pool.allowed_uses == ("Tunnel",),
+            "there are no tunnels: nobody gets addresses of this pool",
             "take the pool out, or add Workload",
         ),
         Ignored(
@@ -201,7 +203,13 @@ IGNORED: dict[str, tuple[Ignored, ...]] = {
         ),
         Ignored(
             "spec.aggregate",
-            lambda pool: pool.aggregate != "block" and not pool.disable_bgp_export and pool.aggregated_by is None,
+            lambda pool: pool.aggregate != "block" and pool.for_load_balancers,
+            "of load balancer addresses the ranges of serviceLoadBalancerIPs are announced",
+            "leave it out",
+        ),
+        Ignored(
+            "spec.aggregate",
+            lambda pool: pool.aggregate != "block" and pool.exports_blocks and pool.aggregated_by is None,
             "the pool is one block",
             "leave it out",
             "info",
@@ -264,6 +272,19 @@ def ignored_ipam_configuration(resource: Resource, declared: object) -> Iterator
     if resource.name != "default":
         message, hint = "has no effect: only IPAMConfiguration/default is read", "call it default"
         yield Problem("warning", "ignored-field", resource.ref, "metadata.name", message, hint)
+
+
+def ignored_reservation(resource: Resource, view: View) -> Iterator[Problem]:
+    """Addresses of a pool whose addresses somebody else gives."""
+    for name, pool in view.pools.items():
+        if not pool.by_pod_cidr:
+            continue
+        packed = pack_prefix(pool.cidr)
+        for index, cidr in enumerate(cast(IPReservationSpec, resource.spec).reserved_cidrs):
+            if contains(packed, pack_prefix(cidr)) or contains(pack_prefix(cidr), packed):
+                path = f"spec.reservedCIDRs[{index}]"
+                message = f"has no effect: host-local gives the addresses of IPPool/{name} and knows no reservations"
+                yield Problem("warning", "ignored-field", resource.ref, path, message, "take it out")
 
 
 def ignored_next_hop(resource: Resource, view: View) -> Iterator[Problem]:

@@ -1,23 +1,31 @@
-"""Pools: what they overlap, and how many nodes they are enough for."""
+"""Pools: what they overlap, how many nodes they are enough for, and whether what Services get of them is announced."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, collapse_addresses
+from typing import cast
 
 from peering import addressing
 from peering.lint.prefix_table import Key, PrefixTable, key_of
 from peering.lint.view import View
 from peering.problems import Problem, Severity
+from peering.resource import Resource
 from peering.resources.pools import IPPoolSpec
 
 #: A pool this full is told of before it is too late.
 _NEARLY_FULL = 0.9
 
-_SERVICE_RANGES = ("service_cluster_ips", "service_external_ips", "service_load_balancer_ips")
+_BALANCED = "service_load_balancer_ips"
+_SERVICE_RANGES = ("service_cluster_ips", "service_external_ips", _BALANCED)
+_SERVICES = dict.fromkeys(_SERVICE_RANGES, "the service addresses of BGPConfiguration/default")
 
 
 def pool_overlap(view: View) -> Iterator[Problem]:
-    """Pools against each other, and against every address that is no pod's."""
+    """Pools against each other, and against every address that is no pod's.
+
+    Those of load balancers are meant to lie in the ranges of their Services.
+    """
     table = PrefixTable({name: pool.cidr for name, pool in view.pools.items()})
     for name, pool in view.pools.items():
         for other in table.overlapping(key_of(pool.cidr)):
@@ -26,7 +34,8 @@ def pool_overlap(view: View) -> Iterator[Problem]:
     if view.pools:
         for cidr, key, owner in _taken(view):
             for name in table.overlapping(key):
-                yield _overlap(name, view.pools[name], cidr, owner)
+                if not (owner == _BALANCED and view.pools[name].for_load_balancers):
+                    yield _overlap(name, view.pools[name], cidr, _SERVICES.get(owner, owner))
 
 
 def _overlap(name: str, pool: IPPoolSpec, cidr: str, owner: str) -> Problem:
@@ -40,7 +49,7 @@ def _taken(view: View) -> Iterator[tuple[str, Key, str]]:
     configuration = view.graph.snapshot.configuration()
     for field in _SERVICE_RANGES:
         for entry in getattr(configuration, field):
-            yield entry.cidr, key_of(entry.cidr), "the service addresses of BGPConfiguration/default"
+            yield entry.cidr, key_of(entry.cidr), field
     for name, switch in view.switch_specs.items():
         for cidr in (*switch.link_subnets, *switch.addresses, *switch.link_addresses):
             yield cidr, key_of(cidr), f"Switch/{name}"
@@ -50,6 +59,23 @@ def _taken(view: View) -> Iterator[tuple[str, Key, str]]:
     for node in view.nodes.values():
         for address, key in node.lone:
             yield address, key, node.ref
+
+
+def unannounced_pool(resource: Resource, view: View) -> Iterator[Problem]:
+    """A pool of load balancers of which no range, or not all, is announced: Calico, too, goes by the ranges alone."""
+    pool = view.pools[resource.name]
+    if not pool.for_load_balancers or pool.disabled:
+        return
+    wanted = addressing.network(pool.cidr)
+    ranges = [addressing.network(one.cidr) for one in view.graph.snapshot.configuration().service_load_balancer_ips]
+    joined = collapse_addresses(cast(list[IPv4Network], [one for one in ranges if one.version == wanted.version]))
+    near = [one for one in joined if one.overlaps(wanted)]
+    if any(one.prefixlen <= wanted.prefixlen for one in near):
+        return
+    what = f"only {', '.join(map(str, near))} of {pool.cidr} is" if near else f"{pool.cidr} is not"
+    message = f"{what} in serviceLoadBalancerIPs: no node announces {'the rest' if near else 'its addresses'}"
+    hint = f"add {{cidr: {pool.cidr}}} to it in BGPConfiguration/default"
+    yield Problem("warning", "pool-not-announced", resource.ref, "spec.cidr", message, hint)
 
 
 def pool_exhausted(view: View) -> Iterator[Problem]:

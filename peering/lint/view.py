@@ -109,7 +109,7 @@ class View:
         """The fewest exported blocks of each family: one for each node of each pool."""
         totals = [0, 0]
         for name, pool in self.pools.items():
-            if not pool.disable_bgp_export:
+            if pool.exports_blocks:
                 totals[":" in pool.cidr] += len(self.nodes_of_pool[name])
         return totals[0], totals[1]
 

@@ -93,6 +93,8 @@ class IPAMBlockSpec(Spec):
     """The store's version of the block that the last write replaced."""
     empty_since: Moment = ""
     """Since when no address is in use."""
+    kept: WholeNumber = 0
+    """So many addresses at the end are only given by the owner, which may do so without the store."""
 
 
 class IPAMHandleSpec(Spec):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from peering.resources.fields import (
     AsNumber,
+    Cidr,
     Flag,
     InterfaceAddress,
     Ipv4InterfaceAddress,
@@ -97,6 +98,8 @@ class NodeSpec(Spec):
     """Its links to switches."""
     unschedulable: Flag = False
     """The node is cordoned, as Kubernetes says."""
+    pod_cidrs: Annotated[tuple[Cidr, ...], Field(max_length=2)] = Field(default=(), alias="podCIDRs")
+    """Where host-local gives the node's pods addresses, one of each family, as Kubernetes says."""
 
     @model_validator(mode="before")
     @classmethod
@@ -111,6 +114,8 @@ class NodeSpec(Spec):
                 if bare in seen:
                     yield ("uplinks", index, "addresses", spot), f"{bare} is written twice"
                 seen.add(bare)
+        if len({":" in cidr for cidr in self.pod_cidrs}) < len(self.pod_cidrs):
+            yield ("podCIDRs",), "has two of one family; a node has at most one of each"
 
 
 def _leave_out(value: Any, fields: tuple[str, ...]) -> Any:

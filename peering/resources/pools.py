@@ -6,7 +6,7 @@ Encapsulation does not exist here: pods are fabric endpoints, so `ipipMode` and 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
@@ -14,7 +14,10 @@ from pydantic import BeforeValidator, Field
 from peering.resources.fields import Cidr, Flag, Many, MaybeSelector, Mistake, Selector, Spec, WholeNumber, shown
 from peering.resources.rules import Rule, immutable
 
-_SIZES = {4: (20, 32), 6: (116, 128)}
+#: Lengths of blocks by who gives their addresses and by IP version, and those where none is written: Calico's, and
+#: Kubernetes' (`--node-cidr-mask-size`). Host-local takes no block that is smaller.
+_SIZES = {"underlay": {4: (20, 32), 6: (116, 128)}, "podCIDR": {4: (8, 30), 6: (16, 126)}}
+_USUAL_SIZES = {"underlay": {4: 26, 6: 122}, "podCIDR": {4: 24, 6: 64}}
 
 
 def _never(value: Any) -> Any:
@@ -41,6 +44,16 @@ def _of_load_balancers(spec: IPPoolSpec) -> bool:
 _NO_LOAD_BALANCER = "!has(self.allowedUses) || !('LoadBalancer' in self.allowedUses)"
 
 
+def _not_with_pod_cidrs(what: str, field: str, cel: str, holds: Callable[[IPPoolSpec], bool]) -> Rule:
+    """`cel` and `holds` say when the field is as it has to be. Host-local knows none of these fields."""
+    return Rule(
+        f"with ipam: podCIDR {what}",
+        f"!has(self.ipam) || self.ipam != 'podCIDR' || {cel}",
+        lambda spec: not spec.by_pod_cidr or holds(spec),
+        field=field,
+    )
+
+
 class IPPoolSpec(Spec):
     """A pool that nodes claim blocks from."""
 
@@ -65,6 +78,31 @@ class IPPoolSpec(Spec):
             lambda spec: not _of_load_balancers(spec) or spec.node_selector == "all()",
             field="nodeSelector",
         ),
+        immutable("ipam"),
+        _not_with_pod_cidrs(
+            "allowedUses must have Workload",
+            "allowedUses",
+            "!has(self.allowedUses) || size(self.allowedUses) == 0 || 'Workload' in self.allowedUses",
+            lambda spec: "Workload" in spec.allowed_uses,
+        ),
+        _not_with_pod_cidrs(
+            "host-local gives the addresses, and assignmentMode can only be Automatic",
+            "assignmentMode",
+            "!has(self.assignmentMode) || self.assignmentMode == 'Automatic'",
+            lambda spec: spec.assignment_mode == "Automatic",
+        ),
+        _not_with_pod_cidrs(
+            "host-local gives the addresses, and the pool cannot be disabled",
+            "disabled",
+            "!has(self.disabled) || !self.disabled",
+            lambda spec: not spec.disabled,
+        ),
+        _not_with_pod_cidrs(
+            "host-local gives the addresses, and knows no namespaceSelector",
+            "namespaceSelector",
+            "!has(self.namespaceSelector)",
+            lambda spec: spec.namespace_selector is None,
+        ),
     )
     ELSEWHERE = {
         "ipip": "leave it out: nothing is encapsulated",
@@ -76,7 +114,9 @@ class IPPoolSpec(Spec):
     cidr: Cidr
     """The pool."""
     block_size: WholeNumber = Field(default=0, ge=0, le=128)
-    """Prefix length of a block; 26 for IPv4 and 122 for IPv6 without it."""
+    """Prefix length of a block; without it 26 and, for IPv6, 122; with ipam: podCIDR 24 and 64."""
+    ipam: Literal["underlay", "podCIDR"] = "underlay"
+    """Who gives its addresses: our IPAM, in blocks that nodes claim, or host-local, in the podCIDRs of the nodes."""
     node_selector: Selector = "all()"
     """Which nodes claim blocks of the pool."""
     namespace_selector: MaybeSelector = None
@@ -100,23 +140,39 @@ class IPPoolSpec(Spec):
 
     def mistakes(self) -> Iterator[Mistake]:
         network = ipaddress.ip_network(self.cidr)
-        low, high = _SIZES[network.version]
+        low, high = _SIZES[self.ipam][network.version]
         if self.block_size and not low <= self.block_size <= high:
-            yield ("blockSize",), f"must be {low}..{high} for IPv{network.version}"
+            by = " with ipam: podCIDR" if self.by_pod_cidr else ""
+            yield ("blockSize",), f"must be {low}..{high} for IPv{network.version}{by}"
         elif network.prefixlen > self.block_length:
             yield ("cidr",), f"the pool {self.cidr} is smaller than one block of /{self.block_length}"
         if network.is_link_local:
             yield ("cidr",), f"{self.cidr} is link-local and cannot be routed"
 
     @property
+    def for_load_balancers(self) -> bool:
+        """Whether Services get its addresses, and pods never do."""
+        return _of_load_balancers(self)
+
+    @property
+    def exports_blocks(self) -> bool:
+        """Whether its blocks go into the fabric. Of what is for Services no node announces a block."""
+        return not self.disable_bgp_export and not self.for_load_balancers
+
+    @property
     def block_length(self) -> int:
-        """`blockSize`, or Calico's default: 26 for IPv4, 122 for IPv6."""
-        return self.block_size or (26 if ":" not in self.cidr else 122)
+        """`blockSize`, or the default: Calico's, of a pool of podCIDRs that of Kubernetes."""
+        return self.block_size or _USUAL_SIZES[self.ipam][6 if ":" in self.cidr else 4]
+
+    @property
+    def by_pod_cidr(self) -> bool:
+        """Whether its blocks are the podCIDRs of nodes: nobody claims them."""
+        return self.ipam == "podCIDR"
 
     @property
     def aggregated_by(self) -> Literal["rack", "pool"] | None:
         """Whose announcement of the pool stands for its blocks; None for a pool of one block, and one not exported."""
-        if self.aggregate == "block" or self.disable_bgp_export:
+        if self.aggregate == "block" or not self.exports_blocks:
             return None
         one_block = ipaddress.ip_network(self.cidr).prefixlen == self.block_length
         return None if one_block else self.aggregate

@@ -1,4 +1,7 @@
-"""Services of Kubernetes and where their endpoints are, as far as it decides about what a node announces."""
+"""Services of Kubernetes and where their endpoints are.
+
+Of a Service only what decides about the addresses that it gets, and about what a node announces.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,12 @@ class ServiceSpec(Spec):
     """Addresses that the admin has chosen."""
     load_balancer_ips: tuple[IpAddress, ...] = Field(default=(), alias="loadBalancerIPs")
     """Addresses that a load balancer controller has given: those of `status`."""
+    ip_families: tuple[Literal["IPv4", "IPv6"], ...] = ()
+    """Of which families it has addresses; the first one is the one that it prefers."""
+    ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] = "SingleStack"
+    """Whether it is nothing without both families."""
+    load_balancer_ip: OneLine | None = Field(default=None, alias="loadBalancerIP")
+    """The address that it asks for, as it is written; deprecated in Kubernetes."""
     load_balancer_class: OneLine | None = None
     """Whose controller gives it addresses."""
     external_traffic_policy: Literal["Cluster", "Local"] = "Cluster"

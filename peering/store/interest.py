@@ -13,7 +13,9 @@ from functools import partial
 from typing import Any, Literal
 
 from peering.selectors import SelectorError, parse_selector
+from peering.store.peers_by_address import peers_with_nodes
 
+_SERVICE_RANGES = ("serviceClusterIPs", "serviceExternalIPs", "serviceLoadBalancerIPs")
 #: Documents by kind.
 Declared = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -28,26 +30,31 @@ class Wider:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """Objects of `kind` whose `by` is `value`: their name, or the node or the type that their spec names."""
+    """Objects of `kind` whose `by` is `value`: their name, or the node or the type that their spec names; or none."""
 
     kind: str
-    by: Literal["name", "node", "type"]
-    value: str
+    by: Literal["name", "node", "type", "nothing"]
+    value: str = ""
     unless: Wider | None = None
 
 
 def speaker_interests(node: str) -> tuple[Interest, ...]:
     """A speaker's: its node, its own blocks, what is in use of them and what anybody has borrowed, its own report.
 
-    Other nodes concern it only where nodes peer with nodes.
+    Other nodes concern it only where nodes peer with nodes, and Services only where any of their addresses may be
+    announced: EndpointSlices change with every pod of the cluster.
     """
-    wider = Wider(("BGPConfiguration", "BGPPeer", "Rack", "RouteReflector", "Node"), partial(nodes_peer, node))
+    announced = Wider(("BGPConfiguration",), announces_services)
+    deciding = ("BGPConfiguration", "BGPPeer", "Rack", "RouteReflector", "Switch", "Node")
+    wider = Wider(deciding, partial(nodes_peer, node))
     return (
         Interest("Node", "name", node, wider),
         Interest("BlockAffinity", "node", node),
         Interest("BlockAffinity", "type", "borrower"),
         Interest("IPAMBlock", "node", node),
         Interest("BGPNodeStatus", "name", node),
+        Interest("Service", "nothing", unless=announced),
+        Interest("EndpointSlice", "nothing", unless=announced),
     )
 
 
@@ -55,9 +62,11 @@ def nodes_peer(node: str, declared: Declared) -> bool:
     """Whether the node may have a session with another, or how another peers may matter to it.
 
     That is so in a mesh, which is on where it is not written and neither a Rack nor a RouteReflector serves the node,
-    and with a BGPPeer that selects its peers among the nodes.
+    and with a BGPPeer that selects its peers among the nodes, or may have the address of one.
     """
     if any(_spec(peer).get("peerSelector") for peer in declared.get("BGPPeer", ())):
+        return True
+    if peers_with_nodes(node, declared):
         return True
     default = next((one for one in declared.get("BGPConfiguration", ()) if _metadata(one).get("name") == "default"), {})
     mesh = _spec(default).get("nodeToNodeMeshEnabled")
@@ -66,6 +75,12 @@ def nodes_peer(node: str, declared: Declared) -> bool:
     own = next((one for one in declared.get("Node", ()) if _metadata(one).get("name") == node), None)
     servers = (*declared.get("Rack", ()), *declared.get("RouteReflector", ()))
     return own is not None and not any(_selects(_spec(server).get("nodeSelector"), own) for server in servers)
+
+
+def announces_services(declared: Declared) -> bool:
+    """Whether there is a range of service addresses: what lies in none is not announced."""
+    default = next((one for one in declared.get("BGPConfiguration", ()) if _metadata(one).get("name") == "default"), {})
+    return any(_spec(default).get(field) for field in _SERVICE_RANGES)
 
 
 def _selects(selector: Any, node: Mapping[str, Any]) -> bool:

@@ -12,6 +12,7 @@ from peering.store.sqlite import SqliteStore
 
 DEFAULT_STORE = "sqlite:/var/lib/underlay/store.db"
 _KUBERNETES = "kubernetes"
+_CALICO = "calico-crds"
 #: Only who uses a cluster has to have the client, and the time and memory that it takes.
 _ENGINE = "peering.store.kubernetes.store"
 
@@ -29,6 +30,15 @@ def open_store(url: str, interests: Iterable[Interest] | None = None) -> Store:
             f"--store: {url!r} is no store (use sqlite:PATH, such as {DEFAULT_STORE}, or kubernetes:CONTEXT)"
         )
     return SqliteStore(Path(rest))
+
+
+def reading_calico(url: str) -> str:
+    """The URL with the setting that has Calico's resources of a cluster read. Raises StoreError for other stores."""
+    place, _, query = url.partition("?")
+    if place.partition(":")[0] != _KUBERNETES:
+        raise StoreError(f"{url} has no resources of Calico's: use --store kubernetes")
+    settings = [setting for setting in query.split("&") if setting]
+    return url if _CALICO in settings else f"{place}?{'&'.join([*settings, _CALICO])}"
 
 
 def _open_cluster(rest: str, interests: Iterable[Interest] | None) -> Store:

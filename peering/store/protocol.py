@@ -86,8 +86,11 @@ class Store(Protocol):
         """The object. Raises NotFound."""
         ...
 
-    async def list(self, kind: str) -> Sequence[Stored]:
-        """All objects of a kind, by name."""
+    async def list(self, kind: str, node: str = "") -> Sequence[Stored]:
+        """All objects of a kind, by name; of BlockAffinity with a `node` those that name it.
+
+        A few that do not may be among those of a node.
+        """
         ...
 
     async def snapshot(self, kinds: Iterable[str]) -> tuple[Sequence[Stored], int]:
@@ -127,10 +130,11 @@ class Store(Protocol):
         """By name, of all objects whose status can be written; nothing where no statuses are kept."""
         ...
 
-    async def apply_status(self, kind: str, name: str, status: Document) -> None:
-        """Tells it of an object, in place of what was told before; no document of it changes. Raises NotFound.
+    async def apply_status(self, kind: str, name: str, status: Document, version: int | None = None) -> None:
+        """Tells it of an object, in place of what was told before; no spec of it changes. Raises NotFound.
 
-        Where no statuses are kept it does nothing.
+        With `version` only while that is the object's: raises Conflict when somebody has written it. Where no statuses
+        are kept it does nothing.
         """
         ...
 
@@ -139,6 +143,13 @@ class Store(Protocol):
 
         Where there are events (Kubernetes) it is written a little later: what repeats is counted, what is too much is
         left out. Elsewhere it is in the process's log only, which is the caller's.
+        """
+        ...
+
+    async def put_in_order(self) -> Sequence[str]:
+        """Puts right what others have written past this engine; a sentence for each object.
+
+        For the one process that leads, now and then. On one machine there is nothing to do.
         """
         ...
 

@@ -76,7 +76,7 @@ class SqliteStore:
     async def get(self, kind: str, name: str) -> Stored:
         return await self._at_once(lambda db: _get(db, kind, name))
 
-    async def list(self, kind: str) -> Sequence[Stored]:
+    async def list(self, kind: str, node: str = "") -> Sequence[Stored]:
         return (await self.snapshot([kind]))[0]
 
     async def snapshot(self, kinds: Iterable[str]) -> tuple[Sequence[Stored], int]:
@@ -102,7 +102,10 @@ class SqliteStore:
     async def statuses(self, kind: str) -> Mapping[str, Told]:
         return {}
 
-    async def apply_status(self, kind: str, name: str, status: Document) -> None:
+    async def put_in_order(self) -> Sequence[str]:
+        return ()
+
+    async def apply_status(self, kind: str, name: str, status: Document, version: int | None = None) -> None:
         pass
 
     def tell(self, kind: str, name: str, event: Event) -> None:

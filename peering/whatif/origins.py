@@ -1,7 +1,8 @@
 """Which prefixes each node originates: its loopbacks, and the blocks that it owns or would claim.
 
 Where the snapshot has confirmed BlockAffinities, those are the blocks. A declaration without them (files) says only
-who may claim from which pool: then each node gets one block of each such pool, marked as assumed.
+who may claim from which pool: then each node gets one block of each such pool, marked as assumed. Of a pool of podCIDRs
+the blocks are those that Nodes say; where none does, one for each node is assumed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from peering import pod_cidrs
 from peering.node_index import NodeIndex
 from peering.prefixes import Address, Prefix, contains, host_prefix, is_ipv6, pack_prefix
 from peering.resources.ipam import BlockAffinitySpec
@@ -43,7 +45,9 @@ def origins_of(snapshot: Snapshot, speakers: dict[str, SpeakerPlan]) -> dict[str
     """The prefixes of every node, by its name."""
     pools = snapshot.specs("IPPool", IPPoolSpec)
     found: dict[str, list[Origin]] = {name: [] for name in speakers}
-    for name, origin in _claimed(snapshot, pools) or _assumed(snapshot, pools):
+    claimed = {name: pool for name, pool in pools.items() if not pool.by_pod_cidr}
+    blocks = _claimed(snapshot, pools) or _assumed(snapshot, claimed)
+    for name, origin in (*blocks, *_pod_cidrs(snapshot, pools)):
         if name in found:
             found[name].append(origin)
     for name, speaker in speakers.items():
@@ -72,6 +76,18 @@ def _assumed(snapshot: Snapshot, pools: dict[str, IPPoolSpec]) -> list[tuple[str
         for node, block in zip(sorted(index.select(pool.node_selector)), _blocks(pool), strict=False):
             blocks.append((node, Origin(block, name, assumed=True, exported=not pool.disable_bgp_export)))
     return blocks
+
+
+def _pod_cidrs(snapshot: Snapshot, pools: dict[str, IPPoolSpec]) -> Iterator[tuple[str, Origin]]:
+    said = pod_cidrs.of_nodes(snapshot)
+    for name, pool in pools.items():
+        if not pool.by_pod_cidr:
+            continue
+        exported = not pool.disable_bgp_export
+        mine = [(node, one) for node, owned in said.items() for one in owned if pod_cidrs.is_block_of(one, pool)]
+        yield from ((node, Origin(pack_prefix(one), name, exported=exported)) for node, one in mine)
+        if not mine:
+            yield from _assumed(snapshot, {name: pool})
 
 
 def _blocks(pool: IPPoolSpec) -> Iterator[Prefix]:

@@ -43,7 +43,7 @@ class Objects:
         self.owners: dict[Key, Owners] = {}
         self._events: deque[Happened] = deque()
         self._pages: dict[int, dict[str, list[Document]]] = {}
-        self.woken = asyncio.Condition()
+        self._woken: dict[str, asyncio.Condition] = {}
 
     def of(self, resource: Resource, namespace: str = "") -> list[Document]:
         """All objects of a resource, of a namespace if one is given, by name."""
@@ -74,8 +74,13 @@ class Objects:
         self._events.append(event)
         if len(self._events) > _KEPT_EVENTS:
             self.compacted = self._events.popleft().revision
-        async with self.woken:
-            self.woken.notify_all()
+        woken = self.woken(event.key[0])
+        async with woken:
+            woken.notify_all()
+
+    def woken(self, resource: str) -> asyncio.Condition:
+        """Notified of each commit to the resource of this name: thousands of watches of others sleep on."""
+        return self._woken.setdefault(resource, asyncio.Condition())
 
     def compact(self) -> None:
         """Forgets what happened until now: watches from before and pages of lists get 410."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,11 @@ _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete
 
 
 class ApiServer:
-    """Use as `async with`. `url` is where it answers; `requests` counts them by verb and resource."""
+    """Use as `async with`. `url` is where it answers; `requests` counts them by verb and resource.
+
+    `used` are the rights that they took: verb, group, resource. `elsewhere` gives further sockets that listen at the
+    port, such as in other network namespaces; asked at each start.
+    """
 
     def __init__(self, definitions: Iterable[Document] | None = None, token: str = "") -> None:
         self.registry = Registry()
@@ -38,7 +43,9 @@ class ApiServer:
         self.token = token
         self.clock = time.time
         self.bookmark_interval = 60.0
+        self.elsewhere: Callable[[int], Iterable[socket.socket]] = lambda port: ()
         self.requests: Counter[tuple[str, str]] = Counter()
+        self.used: set[tuple[str, str, str]] = set()
         self.queries: list[tuple[str, str, str, dict[str, str]]] = []
         self.writer = Writer(self.objects, self._now)
         self._watches: set[asyncio.Task[Any]] = set()
@@ -65,6 +72,8 @@ class ApiServer:
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
         await site.start()
         ((_, self._port),) = self._runner.addresses
+        for listening in self.elsewhere(self._port):
+            await web.SockSite(self._runner, listening).start()
 
     async def stop(self) -> None:
         """Gone: every connection is cut, and nothing answers until `start`."""
@@ -138,6 +147,7 @@ class ApiServer:
         place = self._place(request.path)
         verb = _verb(request, place)
         self.requests[verb, place.resource.name] += 1
+        self.used.add((verb, place.resource.group, place.resource.plural + ("/status" if place.status else "")))
         self.queries.append((verb, place.resource.name, place.name, dict(request.query)))
         fault = self.faults.ask(verb, place.resource.name)
         if fault is not None and not fault.late:

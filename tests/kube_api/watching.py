@@ -64,10 +64,11 @@ class Watching:
         return self._objects.revision if stale is None else min(stale, self._objects.revision)
 
     async def _next(self, at_most: float) -> None:
-        """Until something is committed that this watch has not seen, or a time is over."""
+        """Until something is committed to the resource that this watch has not seen, or a time is over."""
+        woken = self._objects.woken(self._place.resource.name)
         try:
-            async with asyncio.timeout(max(at_most, 0)), self._objects.woken:
-                await self._objects.woken.wait_for(lambda: self._latest() > self._revision)
+            async with asyncio.timeout(max(at_most, 0)), woken:
+                await woken.wait_for(lambda: self._latest() > self._revision)
         except TimeoutError:
             pass
 

@@ -67,8 +67,8 @@ def wait_until(what: str, check: Callable[[], T], seconds: float = 30.0) -> T:
 class RunningLab:
     """One lab with its pods."""
 
-    def __init__(self, topology: str, name: str, run_dir: Path) -> None:
-        self.fabric = FabricLab(topology, name=name, run_dir=run_dir)
+    def __init__(self, topology: str, name: str, run_dir: Path, store: str | None = None) -> None:
+        self.fabric = FabricLab(topology, name=name, run_dir=run_dir, store=store)
         self.topology_file = self.fabric.path
         self.name = name
         self.run_dir = run_dir
@@ -299,12 +299,18 @@ class RunningLab:
 
     @contextmanager
     def traffic(
-        self, source: str, pod: LabPod, version: int = 4, flows: int = FLOWS, rate: int = RATE
+        self,
+        source: str,
+        pod: LabPod,
+        version: int = 4,
+        flows: int = FLOWS,
+        rate: int = RATE,
+        at_most: float = 300.0,
     ) -> Iterator[Traffic]:
-        """Flows from a namespace to a pod for as long as the block runs; at least one second before it ends."""
+        """Flows from a namespace to a pod while the block runs, for so many seconds `at_most`; one before it ends."""
         result = Traffic()
         argv = [sys.executable, "-I", probe.__file__, "flows", "--to", pod.address(version), "--port", str(PORT)]
-        argv += ["--flows", str(flows), "--rate", str(rate), "--seconds", "300", "--json"]
+        argv += ["--flows", str(flows), "--rate", str(rate), "--seconds", str(at_most), "--json"]
         with self.answering(pod.namespace):
             client = subprocess.Popen(namespaces.inside(source, argv), stdout=subprocess.PIPE, text=True)
             try:

@@ -35,7 +35,7 @@ class SteppedStore:
         await _Pause()
         return self._current(kind, name)
 
-    async def list(self, kind: str) -> Sequence[Stored]:
+    async def list(self, kind: str, node: str = "") -> Sequence[Stored]:
         return (await self.snapshot([kind]))[0]
 
     async def snapshot(self, kinds: Iterable[str]) -> tuple[Sequence[Stored], int]:
@@ -70,6 +70,9 @@ class SteppedStore:
         raise AssertionError("IPAM does not declare")
 
     keeps_statuses = False
+
+    async def put_in_order(self) -> Any:
+        raise AssertionError("IPAM puts nothing in order")
 
     async def statuses(self, kind: str) -> Any:
         raise AssertionError("IPAM tells nothing")
@@ -186,7 +189,9 @@ class Rules:
         for one in confirmed:
             assert one["cidr"] in blocks, f"{one['cidr']} confirmed for {one['node']}, and there is none"
             owner = blocks[one["cidr"]].get("affinity", "")
-            assert owner == f"host:{one['node']}", f"{one['cidr']} confirmed for {one['node']}, and of {owner!r}"
+            assert owner == f"{one.get('type', 'host')}:{one['node']}", (
+                f"{one['cidr']} confirmed for {one['node']}, and of {owner!r}"
+            )
 
     def _check_promises(self, blocks: dict[str, Document]) -> None:
         promised = {one["handle"]: one.get("blocks", ()) for one in self._specs("IPAMHandle")}

@@ -1,7 +1,7 @@
 """As much of kustomize as config/ uses, so that the manifests can be looked at where no kubectl is.
 
-Known: resources, components, and patches of JSON 6902 with a target. Any other key is an error, so that nothing is left
-out in silence.
+Known: resources, components, and patches of JSON 6902 with a target, which is a kind and a name or one label. Any other
+key is an error, so that nothing is left out in silence. A target that nothing fits is none, as in kustomize.
 """
 
 from __future__ import annotations
@@ -41,11 +41,18 @@ def _documents(path: Path) -> list[Document]:
 
 def _patch(found: list[Document], patch: Document) -> None:
     target, operations = patch["target"], yaml.safe_load(patch["patch"])
-    chosen = [d for d in found if d["kind"] == target["kind"] and d["metadata"]["name"] == target["name"]]
-    assert chosen, f"no {target}"
-    for document in chosen:
-        for operation in operations:
-            _apply(document, operation)
+    assert set(target) <= {"kind", "name", "labelSelector"}, target
+    for document in found:
+        if _fits(document, target):
+            for operation in operations:
+                _apply(document, operation)
+
+
+def _fits(document: Document, target: Document) -> bool:
+    metadata = document["metadata"]
+    key, _, value = target.get("labelSelector", "").partition("=")
+    labelled = not key or metadata.get("labels", {}).get(key) == value
+    return document["kind"] == target["kind"] and metadata["name"] == target.get("name", metadata["name"]) and labelled
 
 
 def _apply(document: Any, operation: Document) -> None:
@@ -61,6 +68,8 @@ def _apply(document: Any, operation: Document) -> None:
         case "replace", _:
             assert key in document if isinstance(document, dict) else key < len(document)
             document[key] = operation["value"]
+        case "test", _:
+            assert document[key] == operation["value"]
         case "remove", _:
             del document[key]
         case other, _:

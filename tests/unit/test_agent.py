@@ -125,6 +125,7 @@ class FakeRoutes:
     def __init__(self, log: object, changed: Callable[[], None]) -> None:
         self.changed = changed
         self.written: list[tuple[tuple[str, ...], bool]] = []
+        self.discarded: tuple[str, ...] = ()
         self.learned: set[Prefix] = set()
         self.peers: set[Prefix] = set()
         self.link_mtu = 9000
@@ -164,6 +165,9 @@ class FakeRoutes:
         self.written.append((tuple(blocks), sync is not None and sync.over))
         self.learned, self.peers = set(desired), set(peers)
         return len(desired)
+
+    def discard(self, services: Iterable[str]) -> None:
+        self.discarded = tuple(services)
 
 
 class Agent:
@@ -301,6 +305,11 @@ def test_exabgp_gets_the_sessions_and_the_status_follows_them(tmp_path: Path) ->
     assert f"session with {PEERS[0]} up" in told.said
     assert f"session with {PEERS[0]} down: hold timer expired" in told.said
     assert told.exabgp.calls[-1] == "stop"
+
+
+async def _row_is(a: Agent, number: int, state: str, received: int) -> bool:
+    row = await a.row(number)
+    return row is not None and (row.state, row.received) == (state, received)
 
 
 async def _rows(a: Agent, expected: list[tuple[str, str]]) -> bool:
@@ -748,9 +757,7 @@ def test_a_session_that_exabgp_cannot_have_is_left_out_and_the_others_work(
         hears(a, OTHER_POD, peer=PEERS[0])
         await eventually(learns(a, POD))
         await eventually(lambda: _row_reason(a, reason))
-        row = await a.row(1)
-        assert row is not None
-        assert (row.state, row.received) == ("Established", 1)
+        await eventually(lambda: _row_is(a, 1, "Established", received=1))
         for session in SESSIONS[1:]:
             a.exabgp.on_event(EndOfRib(session.peer_address, session.families[0]))
         await eventually(lambda: a.routes.written[-1][1])
@@ -996,10 +1003,25 @@ def test_another_agent_begins_nothing_beside(tmp_path: Path) -> None:
     tell(tmp_path, story, *dual_tor())
 
 
-# Draining
-
-
 SERVICES = "10.96.0.0/12"
+
+
+def test_what_is_announced_for_services_is_discarded_where_no_service_has_it(tmp_path: Path) -> None:
+    """Also on a node that is drained: its pods send to services. Not on one that is declared no more."""
+
+    async def story(a: Agent, _: Speaker) -> None:
+        await started(a)
+        await eventually(lambda: a.routes.discarded == (SERVICES,))
+        await a.declare(*drain("Everything"))
+        await eventually(lambda: drained_with(a))
+        assert a.routes.discarded == (SERVICES,)
+        await a.store.delete("Node", NODE)
+        await eventually(lambda: not a.routes.discarded)
+
+    tell(tmp_path, story, *dual_tor(), *drain(None))
+
+
+# Draining
 
 
 def drain(extent: str | None = "Unused", *, settle: int = 0) -> list[Resource]:

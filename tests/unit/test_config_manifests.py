@@ -20,6 +20,7 @@ from peering.problems import errors
 from peering.resource import Resource, parse_resource
 from peering.resources.catalog import KINDS, UNDERLAY
 from peering.snapshot import Snapshot
+from peering.store.kubernetes.sources import CALICO_KINDS
 from tests.unit.kustomize import Document, build
 from underlay.cli import command_line
 
@@ -28,6 +29,8 @@ IMAGE = ROOT / "config" / "image" / "runtime_requirements.py"
 CONFIG = ROOT / "config"
 OVERLAYS = sorted(path.parent for path in CONFIG.glob("overlays/*/kustomization.yaml"))
 COMPONENTS = sorted(path.parent for path in CONFIG.glob("components/*/kustomization.yaml"))
+#: They change what the others bring.
+LAST = ("prometheus", "calico-crds")
 #: Schemas that Kubernetes does not have.
 OTHERS = ("underlay.io/", "monitoring.coreos.com/", "cert-manager.io/")
 SAMPLE_OF = {
@@ -50,9 +53,14 @@ def _with_components(folder: Path) -> Path:
     shutil.copytree(CONFIG, folder / "config", ignore=shutil.ignore_patterns("samples"))
     whole = folder / "config" / "whole"
     whole.mkdir()
-    made = {"resources": ["../default"], "components": [f"../components/{c.name}" for c in COMPONENTS]}
-    (whole / "kustomization.yaml").write_text(yaml.safe_dump(made))
-    return whole
+    ordered = [*(c.name for c in COMPONENTS if c.name not in LAST), *LAST]
+    return _composed(whole, *ordered)
+
+
+def _composed(folder: Path, *components: str) -> Path:
+    made = {"resources": ["../default"], "components": [f"../components/{name}" for name in components]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(made))
+    return folder
 
 
 def one(documents: list[Document], kind: str, name: str) -> Document:
@@ -89,6 +97,20 @@ def test_kubectl_builds_the_same(folder: Path) -> None:
     if kubectl is not None:
         done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=True)
         assert done.stderr == ""
+        assert _sorted(list(yaml.safe_load_all(done.stdout))) == _sorted(made)
+
+
+@pytest.mark.parametrize("component", [*(c.name for c in COMPONENTS), "all"])
+def test_kubectl_builds_a_component_as_we_do(component: str, tmp_path: Path) -> None:
+    """Each by itself, and all of them: what one changes of another that is not there is nothing."""
+    whole = _with_components(tmp_path)
+    if component != "all":
+        _composed(whole, component)
+    made = build(whole)
+    assert len(made) >= len(build(CONFIG / "default"))
+    kubectl = shutil.which("kubectl")
+    if kubectl is not None:
+        done = subprocess.run([kubectl, "kustomize", whole], capture_output=True, text=True, check=True)
         assert _sorted(list(yaml.safe_load_all(done.stdout))) == _sorted(made)
 
 
@@ -136,6 +158,99 @@ def test_no_container_has_more_rights_than_it_says(everything: list[Document]) -
         assert pod(document)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
 
 
+def test_the_daemonset_is_what_the_handbook_says() -> None:
+    """Not privileged, with two capabilities, on every node, before others, and updated one node after the other."""
+    daemons = one(build(CONFIG / "default"), "DaemonSet", "underlay-speaker")
+    spec = pod(daemons)
+    assert (spec["hostNetwork"], spec["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
+    assert not {"hostPID", "hostIPC", "nodeSelector", "affinity"} & set(spec)
+    assert spec["tolerations"] == [{"operator": "Exists"}]
+    assert spec["priorityClassName"] == "system-node-critical"
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert daemons["spec"]["updateStrategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0},
+    }
+    (container,) = spec["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
+    }
+    (first,) = spec["initContainers"]
+    assert {one["name"]: one["mountPath"] for one in first["volumeMounts"]} == {"cni-bin": "/opt/cni/bin"}
+    assert "/opt/cni/bin" in "".join(first["args"])
+
+
+def test_reflectors_stand_apart_and_go_one_by_one(everything: list[Document]) -> None:
+    reflectors = one(everything, "Deployment", "underlay-reflector")
+    spec = pod(reflectors)
+    labels = reflectors["spec"]["selector"]["matchLabels"]
+    assert spec["hostNetwork"] is True
+    assert spec["nodeSelector"] == {"underlay.io/reflector": ""}
+    (apart,) = spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert apart == {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": labels}}
+    assert reflectors["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 1, "maxSurge": 0}
+    budget = one(everything, "PodDisruptionBudget", "underlay-reflector")["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+
+
+def test_every_process_with_metrics_is_scraped_where_it_answers(everything: list[Document]) -> None:
+    monitors = {d["metadata"]["name"]: d["spec"] for d in everything if d["kind"] == "PodMonitor"}
+    assert set(monitors) == {"underlay-speaker", "underlay-reflector", "underlay-controller"}
+    for name, monitor in monitors.items():
+        (workload,) = [
+            d for d in everything if d["kind"] in ("DaemonSet", "Deployment") and d["metadata"]["name"] == name
+        ]
+        assert monitor["selector"]["matchLabels"] == workload["spec"]["selector"]["matchLabels"]
+        (container,) = pod(workload)["containers"]
+        (asked,) = [row for row in container["ports"] if row["name"] == monitor["podMetricsEndpoints"][0]["port"]]
+        (place,) = [a.partition("=")[2] for a in container["args"] if a.startswith(("--health=", "--metrics="))]
+        assert place.rpartition(":")[2] == str(asked["containerPort"])
+        assert not place.startswith("127.")
+        if pod(workload).get("hostNetwork"):
+            (address,) = [row["valueFrom"] for row in container["env"] if row["name"] == "NODE_ADDRESS"]
+            assert address == {"fieldRef": {"fieldPath": "status.hostIP"}}
+
+
+def test_network_policies_are_for_the_pods_that_they_hold_for(everything: list[Document]) -> None:
+    """None for pods in the network of their node, where it would say what is not so; by themselves those hide."""
+    policies = {d["metadata"]["name"]: d["spec"] for d in everything if d["kind"] == "NetworkPolicy"}
+    workloads = [d for d in everything if d["kind"] in ("DaemonSet", "Deployment")]
+    assert set(policies) == {d["metadata"]["name"] for d in workloads if not pod(d).get("hostNetwork")}
+    for name, policy in policies.items():
+        (container,) = pod(one(everything, "Deployment", name))["containers"]
+        ports = {(row["containerPort"], "TCP") for row in container["ports"]}
+        assert {(p["port"], p["protocol"]) for rule in policy["ingress"] for p in rule["ports"]} == ports
+        assert (
+            policy["podSelector"]["matchLabels"]
+            == one(everything, "Deployment", name)["spec"]["selector"]["matchLabels"]
+        )
+    reflectors = build(CONFIG / "components" / "reflectors")
+    for document in [*build(CONFIG / "default"), *reflectors]:
+        if document["kind"] in ("DaemonSet", "Deployment") and pod(document).get("hostNetwork"):
+            (container,) = pod(document)["containers"]
+            places = [a.partition("=")[2] for a in container["args"] if a.startswith(("--health=", "--metrics="))]
+            assert [place.partition(":")[0] for place in places] == ["127.0.0.1"]
+
+
+def test_calicos_resources_are_read_by_all_and_written_by_none(everything: list[Document]) -> None:
+    calico = [
+        rule
+        for d in everything
+        if d["kind"] == "ClusterRole"
+        for rule in d["rules"]
+        if "crd.projectcalico.org" in rule["apiGroups"]
+    ]
+    plurals = {KINDS[kind].plural for kind in CALICO_KINDS}
+    assert [(set(rule["resources"]), set(rule["verbs"])) for rule in calico] == [(plurals, {"get", "list", "watch"})]
+    bound = {s["name"] for s in one(everything, "ClusterRoleBinding", "underlay-calico-crds")["subjects"]}
+    for document in everything:
+        if document["kind"] in ("DaemonSet", "Deployment"):
+            assert pod(document)["containers"][0]["args"].count("--calico-crds") == 1
+            assert pod(document)["serviceAccountName"] in bound
+
+
 def test_roles_give_no_wildcard_and_no_list_of_secrets(everything: list[Document]) -> None:
     rules = [
         (d["metadata"]["name"], rule) for d in everything if d["kind"] in ("Role", "ClusterRole") for rule in d["rules"]
@@ -157,7 +272,7 @@ def test_every_account_and_role_that_is_named_is_there(everything: list[Document
             assert (document["roleRef"]["kind"], document["roleRef"]["name"]) in there
             for subject in document["subjects"]:
                 known = ("ServiceAccount", subject["name"]) in there
-                assert known or subject["name"] == "underlay-reflector"  # where the component is left out
+                assert known, subject["name"]
         if document["kind"] in ("DaemonSet", "Deployment"):
             assert ("ServiceAccount", pod(document)["serviceAccountName"]) in there
 

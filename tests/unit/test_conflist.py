@@ -29,6 +29,13 @@ def test_list(tmp_path: Path, equals_golden: Callable[[Path, str], None]) -> Non
     assert path.stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.parametrize(("name", "blocks"), [("pod-cidrs", False), ("blocks-and-a-pod-cidr", True)])
+def test_list_of_a_node_with_pod_cidrs(name: str, blocks: bool, equals_golden: Callable[[Path, str], None]) -> None:
+    pod_cidrs = ("10.1.7.0/24",) if blocks else ("10.1.7.0/24", "fd00:1:0:7::/64")
+    conflist = Conflist(mtu=9000, pod_cidrs=pod_cidrs, blocks=blocks)
+    equals_golden(GOLDEN.with_name(f"{name}.conflist"), conflist.text())
+
+
 def test_only_a_ready_node_gets_one_and_it_stays(tmp_path: Path) -> None:
     folder = tmp_path / "net.d"
     assert not keep_conflist(folder, Conflist(mtu=1500), ready=False)

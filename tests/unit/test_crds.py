@@ -222,6 +222,7 @@ MESH = {"nodeMeshPassword": {"secretKeyRef": {"name": "a", "key": "b"}}}
 PEER = {"peerIP": "10.9.9.9", "asNumber": 65000}
 ACCEPT = {"action": "Accept"}
 ADD = {"addCommunity": {"value": "65000:1"}}
+BY_POD_CIDR = {"cidr": "10.0.0.0/8", "ipam": "podCIDR"}
 #: A spec, and the rules that it breaks.
 CASES: list[tuple[type[Spec], Document, tuple[str, ...]]] = [
     (BGPPeerSpec, PEER, ()),
@@ -303,6 +304,28 @@ CASES: list[tuple[type[Spec], Document, tuple[str, ...]]] = [
         {"cidr": "10.0.0.0/8", "allowedUses": ["LoadBalancer"], "nodeSelector": "has(a)"},
         ("a LoadBalancer pool's nodeSelector is all()",),
     ),
+    (IPPoolSpec, {**BY_POD_CIDR, "allowedUses": ["Workload"], "assignmentMode": "Automatic", "disabled": False}, ()),
+    (IPPoolSpec, {**BY_POD_CIDR, "allowedUses": []}, ()),
+    (IPPoolSpec, {"cidr": "10.0.0.0/8", "ipam": "underlay", "assignmentMode": "Manual", "disabled": True}, ()),
+    (IPPoolSpec, {"cidr": "10.0.0.0/8", "ipam": "underlay", "namespaceSelector": "has(a)"}, ()),
+    (
+        IPPoolSpec,
+        {**BY_POD_CIDR, "allowedUses": ["LoadBalancer"]},
+        ("with ipam: podCIDR allowedUses must have Workload",),
+    ),
+    (
+        IPPoolSpec,
+        {**BY_POD_CIDR, "disabled": True, "assignmentMode": "Manual"},
+        (
+            "with ipam: podCIDR host-local gives the addresses, and the pool cannot be disabled",
+            "with ipam: podCIDR host-local gives the addresses, and assignmentMode can only be Automatic",
+        ),
+    ),
+    (
+        IPPoolSpec,
+        {**BY_POD_CIDR, "namespaceSelector": "has(a)"},
+        ("with ipam: podCIDR host-local gives the addresses, and knows no namespaceSelector",),
+    ),
     (IPAMConfigurationSpec, {}, ()),
     (IPAMConfigurationSpec, {"strictAffinity": True, "autoAllocateBlocks": False, "maxBlocksPerHost": 4}, ()),
     (
@@ -340,6 +363,9 @@ POOL = {"cidr": "10.0.0.0/8", "blockSize": 26}
         (POOL, POOL, ()),
         (POOL, {**POOL, "disabled": True}, ()),
         (POOL, {**POOL, "cidr": "10.0.0.0/9"}, ("cidr cannot change; make another object instead",)),
+        (BY_POD_CIDR, BY_POD_CIDR, ()),
+        (BY_POD_CIDR, {"cidr": "10.0.0.0/8"}, ("ipam cannot change; make another object instead",)),
+        ({"cidr": "10.0.0.0/8"}, BY_POD_CIDR, ("ipam cannot change; make another object instead",)),
         (POOL, {**POOL, "blockSize": 27}, ("blockSize cannot change; make another object instead",)),
         (POOL, {"cidr": "10.0.0.0/8"}, ("blockSize cannot change; make another object instead",)),
         ({"cidr": "10.0.0.0/8"}, POOL, ("blockSize cannot change; make another object instead",)),

@@ -93,6 +93,17 @@ def test_a_node_that_is_declared_stays_as_it_is(tmp_path: Path) -> None:
     assert found["node-2"]["bgp"]["ipv4Address"] == "10.0.11.2/32"
 
 
+@pytest.mark.parametrize("url", [None, "kubernetes:somewhere"])
+def test_every_process_of_a_lab_is_given_the_same_store_its_own_or_the_one_it_was_told(
+    tmp_path: Path, url: str | None
+) -> None:
+    lab = FabricLab("reflectors", run_dir=tmp_path, store=url)
+    daemons = [daemon for of_node in lab._daemons().values() for daemon in of_node]
+    assert {daemon.name for daemon in daemons} == {"speaker", "reflector", "controller"}
+    given = {daemon.argv[daemon.argv.index("--store") + 1] for daemon in daemons}
+    assert given == {url or f"sqlite:{tmp_path}/reflectors/store.db"}
+
+
 @pytest.mark.parametrize("text", ["no-such-lab", "/", ""])
 def test_what_is_no_topology_names_those_that_are_shipped(text: str) -> None:
     with pytest.raises(Refused, match=r"is no topology \(a \.clab\.yml file, or one of: .*dual-tor, .*dual-tor-ibgp"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import hashlib
+import json
 import subprocess
 import sys
 import tracemalloc
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from peering.store.kubernetes.objects import Packed, pack
+from peering.store.kubernetes.objects import Packed, pack, same_content
 from peering.store.kubernetes.sources import Source, sources_of
 from peering.store.protocol import Document
 
@@ -20,8 +22,8 @@ _ROOT = Path(__file__).parents[2]
 _NODES = 200
 _PODS = 30
 _MIB = 1024 * 1024
-#: Bounds for 5,000 nodes: what a controller and a speaker may hold.
-_CONTROLLER, _SPEAKER = 150 * _MIB * _NODES / 5000, 60 * _MIB * _NODES / 5000
+#: Bounds for 5,000 nodes: what the stores of a controller and of a speaker may hold of them.
+_CONTROLLER, _SPEAKER = 80 * _MIB * _NODES / 5000, 60 * _MIB * _NODES / 5000
 
 
 def source(kind: str) -> Source:
@@ -68,7 +70,7 @@ def blocks() -> Iterator[Packed]:
 def addresses() -> Iterator[Packed]:
     for number in range(_NODES):
         name, cidr = f"node-{number:04}", f"10.{number // 256}.{number % 256}.0/26"
-        handles = [f"network.{number:032x}{pod:032x}" for pod in range(_PODS)]
+        handles = [f"network.{hashlib.sha256(f'{number}.{pod}'.encode()).hexdigest()}" for pod in range(_PODS)]
         given = [
             {"ordinal": pod, "handle": handle, "sequence": 100_000_000, "namespace": "shop", "pod": f"{name}-pod-{pod}"}
             for pod, handle in enumerate(handles)
@@ -132,6 +134,20 @@ def test_documents_would_not_fit() -> None:
     tracemalloc.stop()
     assert len(documents) == _NODES * (_PODS + 1)
     assert size > _CONTROLLER
+
+
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_what_is_kept_in_less_room_says_the_same(size: int) -> None:
+    """Also where the name stands in a text, and a NUL, which stands for the name."""
+    spec = {"handle": "the-name", "text": "x" * size, "odd": ["\0", 'say "the-name"', "the-name", "\\"]}
+    one, same = (pack(source("IPAMHandle"), item("the-name", number, spec=spec)) for number in (1, 2))
+    other = pack(source("IPAMHandle"), item("the-name", 1, spec={**spec, "text": "y" * size}))
+    named, renamed = (pack(source("IPAMHandle"), item(name, 1, spec={"handle": name})) for name in ("a", "b"))
+    assert one.document["spec"] == spec
+    assert json.loads(one.raw) == {"spec": spec}
+    assert same_content(one, same)
+    assert not same_content(one, other)
+    assert not same_content(named, renamed)
 
 
 @pytest.mark.parametrize("module", ["peering.store.open_store", "underlay.cli"])

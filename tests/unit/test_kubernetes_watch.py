@@ -12,7 +12,7 @@ import pytest
 
 from peering.compile import plan
 from peering.manifests import read_manifests
-from peering.resource import Resource
+from peering.resource import Resource, parse_resource
 from peering.resources.catalog import PLAN_KINDS
 from peering.snapshot import Snapshot
 from peering.store.interest import nodes_peer, speaker_interests
@@ -186,13 +186,14 @@ def test_a_node_of_kubernetes_is_read_as_a_manifest_is(tmp_path: Path) -> None:
                 assert node.to_document()["spec"] == {
                     "bgp": {"ipv4Address": "192.0.2.7/32"},
                     "uplinks": [{"interface": "eth1", "addresses": ["10.1.1.1/31"]}],
+                    "podCIDRs": ["10.1.0.0/24"],
                 }
 
     run(story)
 
 
 def test_a_node_may_have_two_objects_of_one_name(tmp_path: Path) -> None:
-    """Labels of both; the spec is ours. Deleting ours leaves Kubernetes' own, which is not ours to delete."""
+    """Labels and podCIDRs of both; the rest is ours. Deleting ours leaves Kubernetes' own, which we cannot delete."""
 
     async def story() -> None:
         async with Cluster(tmp_path) as cluster:
@@ -203,7 +204,8 @@ def test_a_node_may_have_two_objects_of_one_name(tmp_path: Path) -> None:
                 spec = {"bgp": {"ipv4Address": "203.0.113.1/32"}}
                 await store.create("Node", "n1", ours("Node", "n1", spec, {"rack": "r1"}))
                 (node,), _, _ = await loader.load(["Node"])
-                assert (dict(node.labels), node.to_document()["spec"]) == ({"zone": "a", "rack": "r1"}, spec)
+                assert dict(node.labels) == {"zone": "a", "rack": "r1"}
+                assert node.to_document()["spec"] == {**spec, "podCIDRs": ["10.1.0.0/24"]}
                 found = await store.get("Node", "n1")
                 assert found.document == (await store.snapshot(["Node"]))[0][0].document
                 moved = {"bgp": {"ipv4Address": "203.0.113.2/32"}}
@@ -214,6 +216,23 @@ def test_a_node_may_have_two_objects_of_one_name(tmp_path: Path) -> None:
                 with pytest.raises(StoreError, match="only read here"):
                     await store.delete("Node", "n1")
             assert cluster.server.kept("nodes", "n1", group="")["metadata"]["labels"] == {"zone": "a", "rack": "old"}
+
+    run(story)
+
+
+def test_pod_cidrs_that_come_and_change_wake_who_watches(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Cluster(tmp_path) as cluster:
+            item = node_of_kubernetes("n1")
+            await cluster.server.put({**item, "spec": {}}, group="")
+            store = cluster.store(interests=())
+            _, since = await store.snapshot(["Node"])
+            watch = store.watch(["Node"], since)
+            for pods in (["10.1.0.0/24"], ["10.1.1.0/24", "fd00:1:0:1::/64"], []):
+                await cluster.server.put({**item, "spec": {"podCIDRs": pods}}, group="")
+                assert await asyncio.wait_for(first(watch), 10) == {("n1", True)}
+                (node,), _, _ = await load(store, ["Node"])
+                assert node.to_document()["spec"].get("podCIDRs", []) == pods
 
     run(story)
 
@@ -416,6 +435,33 @@ def test_which_designs_need_the_other_nodes() -> None:
         if any(nodes_peer(one["metadata"]["name"], declared) for one in declared["Node"]):
             need.add(sample.name)
     assert need == {"bgp-filters", "calico-mesh", "calico-reflectors", "communities"}, "a mesh is on unless it is not"
+
+
+def test_a_peer_with_the_address_of_a_node_is_known_for_what_it_is() -> None:
+    """With addresses in BGPPeers, as many have it who came from Calico: a reflecting node, and who is its client."""
+    mesh = ours("BGPConfiguration", "default", {"nodeToNodeMeshEnabled": False, "asNumber": 64600})
+    nodes = [node_of_kubernetes(f"n{number}", f"192.0.2.{number}") for number in (1, 2, 3)]
+    nodes[0]["metadata"]["annotations"]["projectcalico.org/RouteReflectorClusterID"] = "244.0.0.1"
+    cases: list[tuple[Document, bool]] = [
+        ({"peerIP": "192.0.2.1", "asNumber": 64600}, True),
+        ({"peerIP": "192.0.2.1", "dynamicASNumber": "internal"}, True),
+        ({"peerIP": "192.0.2.1", "asNumber": 64600, "node": "n3"}, False),
+        ({"peerIP": "192.0.2.1", "asNumber": 64600, "nodeSelector": "rack == 'r9'"}, False),
+        ({"peerIP": "192.0.2.2", "asNumber": 64600}, False),  # itself
+        ({"peerIP": "203.0.113.1", "asNumber": 64600}, False),  # a switch
+        ({"peerIP": "203.0.113.9", "asNumber": 65000}, False),  # another AS
+    ]
+    switch = ours("Switch", "s", {"asNumber": 64600, "addresses": ["203.0.113.1/32"]})
+    for spec, needed in cases:
+        peer = ours("BGPPeer", "p", spec)
+        declared = {"BGPConfiguration": [mesh], "BGPPeer": [peer], "Node": nodes, "Switch": [switch]}
+        assert nodes_peer("n2", declared) is needed, spec
+        read = [parse_resource(document) for documents in declared.values() for document in documents]
+        resources = [one for one in read if isinstance(one, Resource)]
+        assert len(resources) == len(read)
+        whole = plan(Snapshot(resources)).speakers["n2"]
+        own = plan(Snapshot(one for one in resources if one.kind != "Node" or one.name == "n2")).speakers["n2"]
+        assert (own != whole) is needed, spec
 
 
 # Secrets

@@ -41,6 +41,10 @@ STRICT = declared(V4, V6, strictAffinity=True)
 ONLY_V6 = seen(blocks=("fd00:244::/122",))
 NO_BLOCK = seen(blocks=())
 NO_SESSION = seen(plan=replace(PLAN, sessions=()))
+NODE_OF_KUBERNETES = Resource("Node", "node-1", NodeSpec(pod_cidrs=("10.1.7.0/24",)))
+BY_POD_CIDR = seen(node=NODE_OF_KUBERNETES)
+PODS, PODS6 = ({"cidr": cidr, "ipam": "podCIDR"} for cidr in ("10.1.0.0/16", "fd00:1::/48"))
+NO_POD_CIDR, NONE_FITS = "its Node has no podCIDR", " that is a block of an IPPool"
 ALONE = seen(plan=replace(PLAN, sessions=()), others_peer=False)
 
 CASES: dict[str, tuple[NodeState, Declared, str, bool, Condition]] = {
@@ -72,6 +76,26 @@ CASES: dict[str, tuple[NodeState, Declared, str, bool, Condition]] = {
     ),
     "one of two pools is enough": (
         seen(blocks=("10.1.0.0/26",)), declared(V4, {"cidr": "10.1.0.0/16"}), "", True, READY,
+    ),
+    "a podCIDR": (BY_POD_CIDR, declared(PODS), "", True, READY),
+    "a podCIDR, and the Node has none": (UP, declared(PODS), "", True, Condition(f"{NO_POD_CIDR} of IPv4{NONE_FITS}")),
+    "a podCIDR of another length": (
+        BY_POD_CIDR, declared({**PODS, "blockSize": 25}), "", True, Condition(f"{NO_POD_CIDR} of IPv4{NONE_FITS}"),
+    ),
+    "a podCIDR of one family of two": (
+        BY_POD_CIDR, declared(PODS, PODS6), "", True, Condition(f"{NO_POD_CIDR} of IPv6{NONE_FITS}"),
+    ),
+    "a podCIDR, and a block of the other family": (BY_POD_CIDR, declared(PODS, V6), "", True, READY),
+    "a podCIDR, and no block of the other family": (
+        seen(node=NODE_OF_KUBERNETES, blocks=()), declared(PODS, V6), "", True,
+        Condition("it has no block of IPv6 yet"),
+    ),
+    "a podCIDR, and a pool of blocks of its family": (
+        BY_POD_CIDR, declared(PODS, V4), "", True,
+        Condition("it has IPPools of both kinds for IPv4: let their nodeSelectors exclude it"),
+    ),
+    "a podCIDR, and a pool of its family that is disabled": (
+        BY_POD_CIDR, declared(PODS, {**V4, "disabled": True}), "", True, READY,
     ),
     "a full pool": (ONLY_V6, BOTH, FULL, True, READY),
     "a full pool, strictly": (ONLY_V6, STRICT, FULL, True, Condition(f"it has no block of IPv4 yet: {FULL}")),

@@ -194,6 +194,79 @@ def test_without_a_known_uplink_pods_get_the_usual_mtu(tmp_path: Path) -> None:
     assert "cni: no link with an address of an uplink or a session: MTU 1500" in told.said
 
 
+async def declare_pod_cidrs(w: World) -> tuple[Resource, ...]:
+    """Pools of podCIDRs in place of the usual ones."""
+    pools = [
+        Resource("IPPool", name, IPPoolSpec(cidr=cidr, ipam="podCIDR"))
+        for name, cidr in {"pods-v4": "10.1.0.0/16", "pods-v6": "fd00:1::/48"}.items()
+    ]
+    for pool in pools:
+        await put(w.store, pool)
+    return tuple(pools)
+
+
+def of_kubernetes(pools: tuple[Resource, ...], *pod_cidrs: str) -> NodeState:
+    """All is well, and the Node has these podCIDRs."""
+    node = Resource("Node", NODE, NodeSpec(pod_cidrs=pod_cidrs))
+    return replace(UP, view=replace(VIEW, node=node, pools=pools, blocks=pod_cidrs))
+
+
+def ipam_of(w: World) -> dict[str, Any]:
+    """Of the list; empty while there is none."""
+    return dict(json.loads(w.list.read_text())["plugins"][0]["ipam"]) if w.list.exists() else {}
+
+
+def subnets(ipam: dict[str, Any]) -> list[str]:
+    return [one["subnet"] for ranges in ipam.get("ranges", ()) for one in ranges]
+
+
+def test_the_list_follows_the_pod_cidrs_of_the_node_and_keeps_the_last_ones(tmp_path: Path) -> None:
+    first, later = ("10.1.7.0/24", "fd00:1:0:7::/64"), ("10.1.8.0/24", "fd00:1:0:7::/64")
+
+    async def story(w: World) -> None:
+        pools = await declare_pod_cidrs(w)
+        w.state = of_kubernetes(pools)
+        await until(lambda: any("no podCIDR of IPv4 and IPv6" in line for line in w.said))
+        assert not w.list.exists()
+        w.state = of_kubernetes(pools, *first)
+        await until(w.list.exists)
+        assert (ipam_of(w)["type"], subnets(ipam_of(w))) == ("host-local", list(first))
+        assert ipam_of(w)["dataDir"] == str(w.places.socket.parent / "host-local")
+        w.state = of_kubernetes(pools, *later)
+        await until(lambda: subnets(ipam_of(w)) == list(later))
+        both = (*pools, Resource("IPPool", "blocks", IPPoolSpec(cidr="10.2.0.0/16")))
+        for worse in (of_kubernetes(pools), of_kubernetes(both, *first), replace(UP, view=NodeView()), NodeState()):
+            w.state = worse
+            await w.looks()
+            assert subnets(ipam_of(w)) == list(later)
+
+    told = tell(tmp_path, story)
+    assert [line for line in told.said if "written" in line or "stays" in line] == [
+        f"cni: {told.list} written, MTU 9000, podCIDRs 10.1.7.0/24, fd00:1:0:7::/64",
+        f"cni: {told.list} written, MTU 9000, podCIDRs 10.1.8.0/24, fd00:1:0:7::/64",
+        "cni: the list stays as it is: its Node has no podCIDR of IPv4 and IPv6 that is a block of an IPPool",
+        "cni: the list stays as it is: it has IPPools of both kinds for IPv4: let their nodeSelectors exclude it",
+    ]
+
+
+def test_the_list_is_made_of_what_the_speaker_knows_when_it_knows_what_the_store_says(tmp_path: Path) -> None:
+    """Else it would be one of blocks for a moment, and pods would get addresses of a pool that is gone."""
+
+    async def story(w: World) -> None:
+        pools = await declare_pod_cidrs(w)
+        pod_cidrs = ("10.1.7.0/24", "fd00:1:0:7::/64")
+        known = of_kubernetes((), *pod_cidrs)
+        w.state = known
+        await w.looks()
+        assert not w.list.exists()
+        w.state = of_kubernetes(pools, *pod_cidrs)
+        await until(w.list.exists)
+        assert ipam_of(w)["type"] == "host-local"
+
+    told = tell(tmp_path, story)
+    assert len([line for line in told.said if "written" in line]) == 1
+
+
 def test_what_somebody_removed_or_changed_comes_back(tmp_path: Path) -> None:
     async def story(w: World) -> None:
         w.state = UP

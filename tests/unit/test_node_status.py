@@ -101,3 +101,25 @@ def test_what_could_not_be_written_is_written_by_the_next_try(tmp_path: Path) ->
         await store.close()
 
     asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "contested"),
+    [
+        ("ab" * 4, {"a", "b"}),
+        ("aab" * 6, {"a", "b"}),  # the faster one of two finds its own words now and then
+        ("abaaaaaa" * 3, set()),  # somebody looks into it by hand
+        ("a" * 9, set()),
+        ("ab" * 4 + "a" * 4, {"b"}),  # b writes no more: a has it for itself
+    ],
+)
+def test_another_writer_is_noticed(pattern: str, contested: set[str], tmp_path: Path) -> None:
+    async def check() -> None:
+        store = SqliteStore(tmp_path / "store.db")
+        writers = {name: StatusWriter(store, "node-1") for name in "ab"}
+        for moment, name in enumerate(pattern):
+            await writers[name].write(IDLE, 1000 + moment * RENEWAL_S)
+        assert {name for name, writer in writers.items() if writer.is_contested} == contested
+        await store.close()
+
+    asyncio.run(check())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +300,15 @@ def test_whether_other_nodes_peer_with_anybody(tmp_path: Path) -> None:
     alone = view_of(tmp_path / "3", lonely)
     assert alone.plan is not None
     assert (bool(alone.plan.sessions), alone.others_peer) == (True, False)
+
+
+def test_a_forgotten_node_is_told_that_others_peer_though_it_sees_none(tmp_path: Path) -> None:
+    """In a cluster a speaker sees its own Node alone. Without anything that declares sessions none is missing."""
+    own = next(r for r in dual_tor() if r.ref == "Node/node-1")
+    others = [r for r in dual_tor() if r.kind not in ("Node", "Rack", "BGPPeer", "RouteReflector")]
+    racks = [r for r in dual_tor() if r.kind == "Rack"]
+    nowhere = replace(own, labels={"rack": "rack-9"})
+    for number, (resources, told) in enumerate((([*racks, nowhere], True), ([nowhere], False), ([*racks, own], False))):
+        view = view_of(tmp_path / str(number), Snapshot([*others, *resources]))
+        assert view.plan is not None
+        assert (bool(view.plan.sessions), view.others_peer) == (own in resources, told)

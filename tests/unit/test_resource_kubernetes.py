@@ -13,6 +13,8 @@ from peering.resources.node import NodeBGP, NodeSpec, Uplink
 
 Document = dict[str, Any]
 
+PODS = ("10.244.0.0/24", "fd00:10::/64")
+
 NODE: Document = {
     "apiVersion": "v1",
     "kind": "Node",
@@ -89,6 +91,7 @@ def test_what_calico_wrote_into_annotations_is_the_nodes_bgp() -> None:
             route_reflector_cluster_id="244.0.0.1",
         ),
         unschedulable=True,
+        pod_cidrs=PODS,
     )
 
 
@@ -104,14 +107,34 @@ def test_with_one_annotation_of_an_address_the_other_family_is_not_guessed() -> 
 
 @pytest.mark.parametrize("status", [None, {}, {"addresses": None}, {"addresses": ["x", {}, {"type": "InternalIP"}]}])
 def test_a_node_without_addresses_has_none(status: Any) -> None:
-    assert spec_of(node({}, status=status)) == NodeSpec(unschedulable=True)
+    assert spec_of(node({}, status=status)) == NodeSpec(unschedulable=True, pod_cidrs=PODS)
 
 
 @pytest.mark.parametrize("annotations", [None, {}])
 def test_a_node_without_annotations(annotations: Any) -> None:
     changed = node({}, status={})
     changed["metadata"]["annotations"] = annotations
-    assert spec_of(changed) == NodeSpec(unschedulable=True)
+    assert spec_of(changed) == NodeSpec(unschedulable=True, pod_cidrs=PODS)
+
+
+@pytest.mark.parametrize(
+    ("spec", "read"),
+    [
+        ({"podCIDR": "10.0.0.0/24"}, ("10.0.0.0/24",)),
+        ({"podCIDR": "10.0.0.0/24", "podCIDRs": []}, ("10.0.0.0/24",)),
+        ({"podCIDR": "10.0.0.0/24", "podCIDRs": ["fd00::/64", "10.0.0.0/24"]}, ("fd00::/64", "10.0.0.0/24")),
+        ({"podCIDR": "", "podCIDRs": None}, ()),
+        (None, ()),
+    ],
+)
+def test_pod_cidrs_in_both_forms_of_kubernetes(spec: Any, read: tuple[str, ...]) -> None:
+    assert spec_of(node(spec=spec)).pod_cidrs == read
+
+
+def test_a_pod_cidr_that_is_none_is_told_where_kubernetes_has_it() -> None:
+    assert lines(node(spec={"podCIDRs": ["fd00::/64", "10.0.0.0/240"]})) == [
+        "Node/node-1 spec.podCIDRs[1]: '10.0.0.0/240' is no CIDR such as 10.0.0.0/16",
+    ]
 
 
 def test_uplinks_and_router_id_are_annotations_of_ours() -> None:
@@ -179,6 +202,7 @@ def test_the_list_of_an_api_server_whose_items_have_no_kind() -> None:
 """
     resources, problems = parse_manifests(text, "nodes.json")
     assert ([resource.ref for resource in resources], problems) == (["Node/a", "Node/b"], [])
+    assert [cast(NodeSpec, resource.spec).pod_cidrs for resource in resources] == [(), ("10.0.0.0/24",)]
 
 
 def test_string_data_wins_over_data_in_a_secret() -> None:

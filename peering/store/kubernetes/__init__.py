@@ -11,6 +11,7 @@
 | `follower.py` | list and watch of one selection, for ever |
 | `following.py` | all followers of a process, and what they know, joined |
 | `reader.py` | readings past the followers |
+| `labelling.py` | labels for what was written past this engine |
 | `writer.py` | writes, and how a write whose answer was lost is found to be done |
 | `event_series.py`, `events.py` | which events are written and when; their form |
 | `lease.py`, `whole.py` | a whole declaration under one lock |

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -22,12 +23,17 @@ APPLY_PATCH = "application/apply-patch+yaml"
 _TRIES = 6
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.1, 2.0
 _REQUEST_S, _CONNECT_S = 15.0, 5.0
-#: Bookmarks come about once a minute: a watch that says nothing for so long leads to nobody.
+#: Bookmarks come about once a minute: a watch that had one and then says nothing for so long leads to nobody. One that
+#: had none may be of a resource that nobody has written since the server began, of which it sends none: so long it may
+#: overrun the time that it was given, and whether there is anybody is TCP's to find out.
 _SILENCE_S = 300.0
+#: In Linux: asks the other end after 30 s of silence, and gives it up a minute after its last word.
+_KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 _LONGEST_WISH_S = 30.0
 _AGAIN = frozenset((429, 500, 502, 503, 504))
 _UNAUTHORIZED, _GONE, _TOO_MANY = 401, 410, 429
 _HTTP_ERROR = 400
+_BOOKMARK = "BOOKMARK"
 
 
 class Client(Protocol):
@@ -96,20 +102,25 @@ class Api:
             if not token:
                 return
 
-    async def watch(self, path: str, query: Mapping[str, str], opened: Callable[[], None]) -> AsyncIterator[Document]:
-        """Events until the server ends the watch. Raises Gone; ApiError when the connection is lost. Tried once.
+    async def watch(
+        self, path: str, query: Mapping[str, str], lasts: int, opened: Callable[[], None]
+    ) -> AsyncIterator[Document]:
+        """Events until the server ends the watch, after about `lasts` seconds. Raises Gone; ApiError when it is cut.
 
-        `opened` is called when the server has agreed to it.
+        Tried once. `opened` is called when the server has agreed to it.
         """
-        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_S, sock_read=_SILENCE_S)
+        words = {**query, "watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(lasts)}
+        timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_S)
         try:
-            response = await self._open("GET", path, {**query, "watch": "true"}, None, JSON, timeout)
+            async with asyncio.timeout(_SILENCE_S):
+                response = await self._open("GET", path, words, None, JSON, timeout)
             try:
                 if response.status >= _HTTP_ERROR:
                     raise _refusal(path, response, await response.read())
+                _keep_alive(response)
                 opened()
-                async for line in response.content:
-                    yield _event(path, json.loads(line))
+                async for event in _events(path, response.content, lasts):
+                    yield event
             finally:
                 response.close()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -157,6 +168,32 @@ class Api:
             if self._client is None:
                 self._client = await self._connect()
             return self._client
+
+
+def _keep_alive(response: aiohttp.ClientResponse) -> None:
+    """Has the kernel find out whether anybody is left at the other end of a watch, which sends nothing itself."""
+    transport = response.connection.transport if response.connection is not None else None
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is None:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE:
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+async def _events(path: str, content: aiohttp.StreamReader, lasts: int) -> AsyncIterator[Document]:
+    """One a line. Raises TimeoutError after silence."""
+    silence = lasts + _SILENCE_S
+    while True:
+        async with asyncio.timeout(silence):
+            line = await content.readline()
+        if not line:
+            return
+        event = _event(path, json.loads(line))
+        if event["type"] == _BOOKMARK:
+            silence = _SILENCE_S
+        yield event
 
 
 def _refusal(path: str, response: aiohttp.ClientResponse, text: bytes) -> ApiError:

@@ -88,18 +88,30 @@ class Events:
         if not series.name:
             start = series.key[1][:_LONGEST_START].rstrip(".-")
             series.name = f"{start}.{secrets.token_hex(8)}"
+        uid = await self._uid(series)
         try:
-            await self._api.call("POST", _path(series).rpartition("/")[0], {}, self._document(series, left_out))
+            await self._api.call("POST", _path(series).rpartition("/")[0], {}, self._document(series, left_out, uid))
         except ApiError as error:
             if error.code != _CONFLICT:
                 raise
         self._series.left_out -= left_out
 
-    def _document(self, series: Series, left_out: int) -> Document:
+    async def _uid(self, series: Series) -> str:
+        """That of an object that was not written here is asked for. Without it the event is worth telling, too."""
+        source, name, _ = series.key
+        known = self._uids.get((source.kind, name))
+        if known is not None:
+            return known
+        try:
+            item = await self._api.call("GET", source.path(name))
+        except ApiError:
+            return ""
+        return str(item["metadata"]["uid"])
+
+    def _document(self, series: Series, left_out: int, uid: str) -> Document:
         source, name, event = series.key
         namespace, short = source.place(name)
         regarding = {"apiVersion": source.api_version, "kind": source.kind, "name": short}
-        uid = self._uids.get((source.kind, name))
         more = f" ({left_out} other events were left out)" if left_out else ""
         return {
             "apiVersion": _API,

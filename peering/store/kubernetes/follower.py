@@ -4,8 +4,9 @@
          ▲                                                                     │
          └───────────── 410: the versions in between are no longer kept ◄──────┘
 
-Nothing is polled: an idle watch is begun anew every half to one hour, and bookmarks in between keep its version young.
-What is known stays known while the server is away.
+Nothing is polled: an idle watch is begun anew every half to one hour, as a server would have it by itself, each at its
+own time, so that those of many processes do not end together. Bookmarks in between keep its version young. What is
+known stays known while the server is away.
 """
 
 from __future__ import annotations
@@ -73,12 +74,26 @@ class Follower:
             except ApiError as error:
                 self.trouble = str(error)
                 self._count_future(error)
-                forbidden = error.code == _FORBIDDEN and self.selection.name
-                pause = await self._without_watch() if forbidden else self._backoff.delay(error.retry_after)
+                pause = await self._pause_after(error)
             except StoreError as error:
                 self.trouble = str(error)
                 pause = self._backoff.delay()
             await asyncio.sleep(pause)
+
+    async def _pause_after(self, error: ApiError) -> float:
+        if error.code == _FORBIDDEN and self.selection.name:
+            return await self._without_watch()
+        if error.code == _NOT_FOUND and self.selection.source.may_be_missing:
+            return self._without_resource()
+        return self._backoff.delay(error.retry_after)
+
+    def _without_resource(self) -> float:
+        """The cluster does not have such objects, and is asked again now and then whether it has."""
+        self._version, self.trouble = 0, ""
+        for name in [*self.objects]:
+            self._told(self.selection.source.kind, name, self.objects.pop(name).version)
+        self._is_synced()
+        return random.uniform(*_LOOK_S)
 
     async def _without_watch(self) -> float:
         """Who may not watch an object but may read it (a Secret) looks now and then; how long until the next time."""
@@ -156,14 +171,9 @@ class Follower:
     async def _watch(self) -> float:
         """Until the watch ends; how long to wait before the next."""
         began = time.monotonic()
-        lasts = random.uniform(*_WATCH_S)
-        query = {
-            **self.selection.query(),
-            "resourceVersion": str(self._version),
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(int(lasts)),
-        }
-        async for event in self._api.watch(self.selection.source.path(), query, self._is_well):
+        lasts = int(random.uniform(*_WATCH_S))
+        query = {**self.selection.query(), "resourceVersion": str(self._version)}
+        async for event in self._api.watch(self.selection.source.path(), query, lasts, self._is_well):
             self._backoff.reset()
             self._event(event)
         lasted = time.monotonic() - began

@@ -73,6 +73,8 @@ class Following:
         Whoever asks again and again for what is known here leaves the watches their turns.
         """
         await asyncio.sleep(0)
+        if self._to_adjust:
+            self._adjust({})
         wanted = set(kinds)
         try:
             async with asyncio.timeout(_FIRST_LISTS_S):

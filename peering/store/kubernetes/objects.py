@@ -1,7 +1,7 @@
 """An object of the API as one of our documents, and back.
 
-Of an object is kept what a reader may use: labels, annotations, spec, the values of a Secret, the addresses and the
-cordon of a Node. It is kept as text, which takes much less than dictionaries, and read when somebody asks for the
+Of an object is kept what a reader may use: labels, annotations, spec, the values of a Secret, the addresses, cordon and
+podCIDRs of a Node. It is kept as text, which takes much less than dictionaries, and read when somebody asks for the
 document.
 """
 
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
 
-from peering.kubernetes_node import is_cordoned
+from peering.kubernetes_node import is_cordoned, pod_cidrs_of
 from peering.resources.catalog import DISCOVERY, KUBERNETES
 from peering.store.kubernetes.sources import Source
 from peering.store.protocol import Document, Stored
@@ -32,8 +33,13 @@ _SERVICE_FIELDS = (
     "externalTrafficPolicy",
     "loadBalancerClass",
     "loadBalancerIP",
+    "ipFamilies",
+    "ipFamilyPolicy",
 )
 _LONGEST_LABEL = 63
+#: Bytes from which on compressing is worth its time, which is 10 to 60 µs.
+_LONG = 400
+_NAME = b"\0"
 #: Versions of several sources stand beside each other in the number that is their object's version.
 _VERSION_BITS = 64
 
@@ -41,24 +47,43 @@ _VERSION_BITS = 64
 class Packed(Stored):
     """An object of one source as it was read; `document` is made anew at each reading."""
 
-    __slots__ = ("raw", "source")
-    raw: bytes
+    __slots__ = ("_kept", "source")
     source: Source
+    _kept: bytes
 
     def __init__(self, source: Source, name: str, version: int, raw: bytes) -> None:
         for field, value in (
             ("kind", source.kind),
             ("name", name),
             ("version", version),
-            ("raw", raw),
+            ("_kept", _small(raw, name)),
             ("source", source),
         ):
             object.__setattr__(self, field, value)
 
     @property
+    def raw(self) -> bytes:
+        """What is kept of the object, as JSON."""
+        return _large(self._kept, self.name)
+
+    @property
     def document(self) -> Document:
         """The document, which the caller may change."""
         return unpack(self.source, self.name, self.raw)
+
+
+def _small(raw: bytes, name: str) -> bytes:
+    """JSON in less room, the same for the same: long ones are compressed, in others a NUL stands for the name.
+
+    A cluster has a handle for each pod, of which the name is almost all. No JSON has a NUL, and it begins with a brace.
+    """
+    if len(raw) >= _LONG:
+        return zlib.compress(raw, 1)
+    return raw.replace(f'"{name}"'.encode(), _NAME)
+
+
+def _large(kept: bytes, name: str) -> bytes:
+    return kept.replace(_NAME, f'"{name}"'.encode()) if kept.startswith(b"{") else zlib.decompress(kept)
 
 
 def version_of(item: Document) -> int:
@@ -93,7 +118,10 @@ def _spec(item: Document) -> Document:
 def _node(item: Document) -> Document:
     addresses = (item.get("status") or {}).get("addresses") or ()
     kept: Document = {"status": {"addresses": [one for one in addresses if one.get("type") == "InternalIP"]}}
-    return {**kept, "spec": {"unschedulable": True}} if is_cordoned(item.get("spec")) else kept
+    spec: Document = {"unschedulable": True} if is_cordoned(item.get("spec")) else {}
+    if pod_cidrs := pod_cidrs_of(item.get("spec")):
+        spec["podCIDRs"] = pod_cidrs
+    return {**kept, "spec": spec} if spec else kept
 
 
 def _secret(item: Document) -> Document:
@@ -147,8 +175,8 @@ def _identity(source: Source, name: str) -> Document:
 def join(found: Sequence[Packed]) -> Packed:
     """One object out of what its sources say of it, in their order.
 
-    The first wins. Only a Node is more than one of them: it has the labels and annotations of all, and is cordoned when
-    one of them is.
+    The first wins. Only a Node is more than one of them: it has the labels and annotations of all, is cordoned when one
+    of them is, and has the first podCIDRs that any of them has.
     """
     first = found[0]
     version = sum(one.version << (_VERSION_BITS * one.source.rank) for one in found)
@@ -164,8 +192,12 @@ def join(found: Sequence[Packed]) -> Packed:
                 words.update(one.get(field, {}))
             if words:
                 merged[field] = words
-        if any((one.get("spec") or {}).get("unschedulable") is True for one in kept):
+        specs = [one.get("spec") or {} for one in kept]
+        if any(spec.get("unschedulable") is True for spec in specs):
             merged["spec"] = {**(merged.get("spec") or {}), "unschedulable": True}
+        pod_cidrs: list[str] = next((spec["podCIDRs"] for spec in specs if spec.get("podCIDRs")), [])
+        if pod_cidrs:
+            merged["spec"] = {**(merged.get("spec") or {}), "podCIDRs": pod_cidrs}
         raw = _text(merged)
     return Packed(first.source, first.name, version, raw)
 
@@ -179,12 +211,12 @@ def same_content(one: Packed | None, other: Packed | None) -> bool:
     """Whether a reader of documents would see no difference."""
     if one is None or other is None:
         return one is other
-    return one.raw == other.raw and one.source == other.source
+    return one._kept == other._kept and one.name == other.name and one.source == other.source
 
 
 def fingerprint(one: Packed) -> int:
     """Another one when the object was written. Of what others write, and all the time, the content counts."""
-    return one.version if one.source.writable else hash(one.raw)
+    return one.version if one.source.writable else hash(one._kept)
 
 
 def to_object(source: Source, name: str, document: Document, version: int | None = None) -> Document:
@@ -192,7 +224,7 @@ def to_object(source: Source, name: str, document: Document, version: int | None
     given = document.get("metadata") or {}
     namespace, short = source.place(name)
     metadata: Document = {"name": short, **({"namespace": namespace} if namespace else {})}
-    labels = {**(given.get("labels") or {}), **_own_labels(source.kind, document)}
+    labels = {**(given.get("labels") or {}), **own_labels(source.kind, document)}
     for field, words in (("labels", labels), ("annotations", given.get("annotations"))):
         if words:
             metadata[field] = words
@@ -202,15 +234,15 @@ def to_object(source: Source, name: str, document: Document, version: int | None
     return {**rest, "apiVersion": source.api_version, "kind": source.kind, "metadata": metadata}
 
 
-def _own_labels(kind: str, document: Document) -> dict[str, str]:
+def own_labels(kind: str, document: Document) -> dict[str, str]:
     """By which a speaker finds its own blocks, and what anybody has borrowed."""
     spec = document.get("spec")
     if not isinstance(spec, dict):
         return {}
     if kind == "BlockAffinity":
         return {NODE_LABEL: label_value(str(spec.get("node", ""))), TYPE_LABEL: str(spec.get("type", "host"))}
-    owner = str(spec.get("affinity", "")).removeprefix("host:")
-    return {NODE_LABEL: label_value(owner)} if kind == "IPAMBlock" and owner else {}
+    of, _, owner = str(spec.get("affinity", "")).partition(":")
+    return {NODE_LABEL: label_value(owner)} if kind == "IPAMBlock" and of == "host" else {}
 
 
 def label_value(name: str) -> str:

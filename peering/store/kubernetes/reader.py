@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from peering.store.kubernetes.api import Api
-from peering.store.kubernetes.objects import Packed, fingerprint, join, pack
+from peering.store.kubernetes.api import Api, ApiError
+from peering.store.kubernetes.objects import NODE_LABEL, Packed, fingerprint, join, label_value, pack
 from peering.store.kubernetes.sources import Source
 from peering.store.kubernetes.whole import Reading
 from peering.store.kubernetes.writer import Writer
 from peering.store.protocol import Stored, Told
 
 _AT_ONCE = 8
+_NOT_FOUND = 404
 
 
 class Reader:
@@ -33,11 +34,29 @@ class Reader:
 
     async def read(self, kind: str) -> list[Packed]:
         """All of a kind, unjoined, each source at one moment."""
+        return [one for source in self._sources(kind) for one in await self._read_source(source)]
+
+    async def _read_source(self, source: Source) -> list[Packed]:
         found = []
-        for source in self._sources(kind):
+        try:
             async for page in self._api.pages(source.path(), {}, source.page):
                 found += [pack(source, item) for item in page["items"]]
+        except ApiError as error:
+            if error.code != _NOT_FOUND or not source.may_be_missing:
+                raise
         return found
+
+    async def read_of_node(self, kind: str, node: str) -> list[Packed]:
+        """Those of a kind that have the label of the node, or none; unjoined.
+
+        Who gets its label meanwhile is read twice and not left out.
+        """
+        found: dict[tuple[Source, str], Packed] = {}
+        for source in self._sources(kind):
+            for words in (f"!{NODE_LABEL}", f"{NODE_LABEL}={label_value(node)}"):
+                async for page in self._api.pages(source.path(), {"labelSelector": words}, source.page):
+                    found |= {(source, one.name): one for one in (pack(source, item) for item in page["items"])}
+        return [*found.values()]
 
     async def statuses(self, source: Source) -> dict[str, Told]:
         """What is told of the objects of one source, and how often they were changed, by name."""

@@ -43,10 +43,11 @@ def selections_of(sources: Iterable[Source], interests: Iterable[Interest], decl
     """What is watched of one kind. `interests` are those of that kind."""
     narrow = [one for one in interests if one.unless is None or not one.unless.holds(declared)]
     everything = len(narrow) < len(list(interests)) or not narrow
+    chosen = [one for one in narrow if one.by != "nothing"]
     return {
         selection
         for source in sources
-        for selection in ([Selection(source)] if everything else (_selection(source, one) for one in narrow))
+        for selection in ([Selection(source)] if everything else (_selection(source, one) for one in chosen))
     }
 
 

@@ -36,6 +36,11 @@ class Source:
     namespaced: bool = False
     page: int = _PAGE
 
+    @property
+    def may_be_missing(self) -> bool:
+        """Whether a cluster need not have the resource at all. One whose Calico is older has not all of its kinds."""
+        return self.api_version == CALICO
+
     def path(self, name: str = "") -> str:
         """Of all objects, or of one."""
         return f"{self.collection(name)}/{self.place(name)[1]}" if name else self.collection()

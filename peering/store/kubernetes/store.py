@@ -12,7 +12,8 @@
 - Secrets are never listed. There are those that were asked for by name, or that other objects refer to.
 - Statuses are read when they are asked for, of our own kinds; events are written by a task of their own (events.py).
 - A report (BGPNodeStatus) is written by server-side apply, whether it was there or not: `update` without a version
-  raises no NotFound for it.
+  raises no NotFound for it. With a version, of one that is gone it raises Conflict or NotFound.
+- An event of a Node is told of Kubernetes' own, in whose place none of ours need be.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from peering.resources.catalog import KINDS, PLAN_KINDS
+from peering.resources.catalog import KINDS, KUBERNETES, PLAN_KINDS
 from peering.store.interest import Interest
 from peering.store.kubernetes.api import Api, Client
 from peering.store.kubernetes.changes import Changes
 from peering.store.kubernetes.connect import connect, namespace_of
 from peering.store.kubernetes.events import Events
 from peering.store.kubernetes.following import Following
+from peering.store.kubernetes.labelling import label
 from peering.store.kubernetes.lease import Lease, held
 from peering.store.kubernetes.location import Location, parse_location
 from peering.store.kubernetes.objects import Packed, own_version, pack, version_of
@@ -49,6 +51,7 @@ _READINGS = 4
 _DECLARED = (*PLAN_KINDS, "Secret")
 _REPORT = "BGPNodeStatus"
 _SECRET = "Secret"
+_AFFINITY = "BlockAffinity"
 
 
 class KubernetesStore:
@@ -85,7 +88,9 @@ class KubernetesStore:
             raise NotFound(f"there is no {kind}/{name}")
         return found
 
-    async def list(self, kind: str) -> Sequence[Stored]:
+    async def list(self, kind: str, node: str = "") -> Sequence[Stored]:
+        if node and kind == _AFFINITY:
+            return joined(await self._reader.read_of_node(kind, node))
         if kind == _SECRET:
             return [one for one in (await self.snapshot(_DECLARED))[0] if one.kind == kind]
         if self._following.is_whole(kind):
@@ -111,14 +116,17 @@ class KubernetesStore:
         self._remember(place, wanted, parts)
         return sorted(stored, key=lambda one: (one.kind, one.name)), place
 
+    async def put_in_order(self) -> Sequence[str]:
+        return await label(self._api, [self._sources(kind)[0] for kind in (_AFFINITY, "IPAMBlock")])
+
     async def create(self, kind: str, name: str, document: Document) -> Stored:
         source = self._sources(kind)[0]
         return self._wrote(source, await self._writer.create(source, name, document))
 
     async def update(self, kind: str, name: str, document: Document, version: int | None = None) -> Stored:
         source = self._sources(kind)[0]
-        if kind == _REPORT and version is None:
-            item = await self._writer.apply(source, name, document)
+        if kind == _REPORT:
+            item = await self._writer.apply(source, name, document, version=version)
             self._events.know(kind, name, item)
             return self._wrote(source, item)
         if version is None:
@@ -143,12 +151,14 @@ class KubernetesStore:
     async def statuses(self, kind: str) -> Mapping[str, Told]:
         return await self._reader.statuses(self._sources(kind)[0])
 
-    async def apply_status(self, kind: str, name: str, status: Document) -> None:
+    async def apply_status(self, kind: str, name: str, status: Document, version: int | None = None) -> None:
         """By server-side apply: one request."""
-        await self._writer.apply(self._sources(kind)[0], name, {"status": status}, "status")
+        own = None if version is None else own_version(version)
+        await self._writer.apply(self._sources(kind)[0], name, {"status": status}, "status", own)
 
     def tell(self, kind: str, name: str, event: Event) -> None:
-        self._events.tell(self._sources(kind)[0], name, event)
+        sources = self._sources(kind)
+        self._events.tell(next((one for one in sources if one.api_version == KUBERNETES), sources[0]), name, event)
 
     async def apply_all(self, writes: Sequence[Write], kinds: Iterable[str], since: int) -> None:
         wanted = sorted(set(kinds))

@@ -87,9 +87,14 @@ class Writer:
             raise _as_told(error, source, name) from error
         return str((answer.get("details") or answer.get("metadata") or {}).get("uid", ""))
 
-    async def apply(self, source: Source, name: str, document: Document, sub: str = "") -> Document:
-        """Server-side apply: makes or changes the object, and takes over fields that others have written."""
-        item = to_object(source, name, document)
+    async def apply(
+        self, source: Source, name: str, document: Document, sub: str = "", version: int | None = None
+    ) -> Document:
+        """Server-side apply: makes or changes the object, and takes over fields that others have written.
+
+        With a version only onto that one: raises Conflict.
+        """
+        item = to_object(source, name, document, version)
         if sub:
             item = {**{word: item[word] for word in ("apiVersion", "kind", "metadata")}, sub: document.get(sub, {})}
         path = source.path(name) + (f"/{sub}" if sub else "")
