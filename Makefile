@@ -59,6 +59,8 @@ bench: setup
 	@$(SUDO) $(BIN)/python bench/lab.py
 	@$(BIN)/python bench/ipam.py
 	@$(SUDO) $(BIN)/python bench/cni.py --real
+	@$(BIN)/python bench/kubernetes.py
+	@$(BIN)/python bench/kubernetes_memory.py
 	@$(MAKE) --silent -C bench/rrbench
 	@$(SUDO) $(BIN)/python bench/reflector.py --budget 300 --write
 	@$(SUDO) $(BIN)/python bench/reflector_stop.py

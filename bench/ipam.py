@@ -33,6 +33,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# This folder last: kubernetes.py in it is not the client's package.
+sys.path.sort(key=str(Path(__file__).resolve().parent).__eq__)
 
 from bench.at_once import Done, run_at_once
 from bench.figures import Figure, table, to_json
