@@ -116,7 +116,7 @@ def exec_(
     command: Annotated[list[str], typer.Argument(help="What to run there.")],
     name: NameOption = None,
 ) -> None:
-    """Run a command in a node or pod. On a switch, `vtysh` is that switch's own.
+    """Run a command in a node or pod. On a switch, `vtysh` is that switch's own, also in scripts.
 
     Example: underlay lab exec dual-tor tor-1a -- vtysh -c 'show bgp summary'
     """

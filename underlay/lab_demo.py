@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import sys
@@ -13,8 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-from containerlab import daemons as catalog
-from containerlab import namespaces, probe
+from containerlab import namespaces, node_clients, probe
 from containerlab.node_addresses import addresses_of
 from containerlab.pods import pod_namespace
 from ipam.cni_request import GATEWAYS
@@ -59,16 +59,19 @@ async def show_sessions(fabric: FabricLab) -> None:
 
 
 def execute(fabric: FabricLab, node: str, command: Sequence[str]) -> int:
-    """Runs a command in NODE or NODE/POD on the caller's terminal; `vtysh`, `birdc`, ... talk to that node's."""
+    """Runs a command in NODE or NODE/POD on the caller's terminal; `vtysh`, `birdc`, ... talk to that node's.
+
+    So they do in whatever the command runs: they are on its PATH.
+    """
     name, _, pod = node.partition("/")
     if name not in fabric.topology.nodes:
         raise Refused(message=f"error: {name!r} is no node of the lab ({', '.join(fabric.topology.nodes)})")
-    folder = fabric.lab.node_dir(name)
-    argv = [*catalog.clients(folder).get(command[0], command[:1]), *command[1:]]
     namespace = pod_namespace(fabric.lab, name, pod) if pod else fabric.lab.namespace(name)
     if not namespaces.exists(namespace):
         raise Refused(message=f"error: {node} is not there (is the lab up?)")
-    return namespaces.run_attached(namespace, argv, fabric.topology.nodes[name].env)
+    env = {"PATH": os.environ.get("PATH", os.defpath), **fabric.topology.nodes[name].env}
+    env["PATH"] = node_clients.search_path(fabric.lab.node_dir(name), env["PATH"])
+    return namespaces.run_attached(namespace, command, env)
 
 
 @asynccontextmanager

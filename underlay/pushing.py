@@ -18,11 +18,13 @@ from typing import Annotated
 import typer
 
 from fabric_templates.endpoints import neighbor_key
-from fabric_templates.remediation import states, tables
+from fabric_templates.remediation import tables
 from fabric_templates.remediation.push_scripts import BUSY, NOT_PENDING, Scripts
 from fabric_templates.remediation.tables import PushCommands
 from fabric_templates.remediation.ways import Ways, is_back, ways
 from fabric_templates.render import render
+from fabric_templates.verification import sources
+from fabric_templates.verification.end import End, Ends
 from peering.problems import Problem, errors
 from peering.resources.fabric import SwitchSpec
 from peering.session import SecretKeyRef, SwitchPlan
@@ -54,6 +56,7 @@ class _Push:
     """A push on its way. `expected` is {address or interface: session's name}; `is_back` says whether a running
     configuration is as before."""
 
+    platform: str
     shell: SwitchShell
     commands: PushCommands
     scripts: Scripts
@@ -64,8 +67,8 @@ class _Push:
     def show(self) -> str:
         return self.shell.good(_line(self.commands.show), "the running configuration")
 
-    def neighbors(self) -> dict[str, states.Neighbor]:
-        return _neighbors(self.shell, self.commands)
+    def ends(self) -> Ends:
+        return _ends(self.platform, self.shell)
 
 
 def register(app: typer.Typer) -> None:
@@ -118,9 +121,9 @@ def push(
         shell.good(scripts.discard(), "the prepared files")
         console.print("dry run: nothing was changed", markup=False)
         return
-    expected = _expected(wanted, shell, commands, expect)
+    expected = _expected(wanted, shell, expect)
     same = partial(is_back, switch, wanted, before, passwords=passwords)
-    _apply(_Push(shell, commands, scripts, expected, within, same), save)
+    _apply(_Push(wanted.platform, shell, commands, scripts, expected, within, same), save)
 
 
 def _declared_driver(snapshot: Snapshot, switch: str, wanted: SwitchPlan) -> Driver | None:
@@ -182,18 +185,22 @@ def _unless_busy(said: Said, scripts: Scripts, what: str) -> str:
     return said.output
 
 
-def _expected(wanted: SwitchPlan, shell: SwitchShell, commands: PushCommands, expect: Expect) -> dict[str, str]:
+def _expected(wanted: SwitchPlan, shell: SwitchShell, expect: Expect) -> dict[str, str]:
     sessions = {neighbor_key(session): session.name for session in wanted.sessions}
     if expect is Expect.all:
         return sessions
-    before = _neighbors(shell, commands)
-    return {key: name for key, name in sessions.items() if key in before and before[key].state == states.UP}
+    before = _ends(wanted.platform, shell)
+    return {key: name for key, name in sessions.items() if key in before and before[key].is_up}
 
 
-def _neighbors(shell: SwitchShell, commands: PushCommands) -> dict[str, states.Neighbor]:
-    text = shell.good(_line(commands.states), "the sessions of the switch")
+def _ends(platform: str, shell: SwitchShell) -> Ends:
+    """The sessions as `verify` reads them, of which only state and reason are needed: what it asks first has both."""
+    source = sources.find(platform)
+    if source is None:
+        raise TypeError(f"the sessions of {platform} are not read")
+    text = shell.good(source.first, "the sessions of the switch")
     try:
-        return states.neighbors(text)
+        return sources.read(platform, text)[0]
     except ValueError as error:
         raise Refused(message=f"error: the sessions of the switch cannot be read: {error}") from error
 
@@ -220,8 +227,8 @@ def _down(push: _Push) -> list[str]:
     """What is still wrong when the time is over; empty as soon as all sessions stay up."""
     deadline, looks = time.monotonic() + push.within, 0
     while True:
-        found = push.neighbors()
-        down = [key for key in push.expected if key not in found or found[key].state != states.UP]
+        found = push.ends()
+        down = [key for key in push.expected if key not in found or not found[key].is_up]
         looks = 0 if down else looks + 1
         if looks == LOOKS:
             return []
@@ -230,7 +237,7 @@ def _down(push: _Push) -> list[str]:
         time.sleep(1)
 
 
-def _about(name: str, key: str, found: states.Neighbor | None) -> str:
+def _about(name: str, key: str, found: End | None) -> str:
     if found is None:
         return f"session {name} with {key}: the switch has no such neighbor"
     return f"session {name} with {key}: {found.state}{f' ({found.reason})' if found.reason else ''}"

@@ -37,14 +37,13 @@ class Removal(BaseModel):
 
 
 class PushCommands(BaseModel):
-    """Argument lists for the shell of the switch; `{file}` is a file there. `states` prints what `states.py` reads."""
+    """Argument lists for the shell of the switch; `{file}` is a file there."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     show: tuple[str, ...]
     check: tuple[str, ...]
     load: tuple[str, ...]
-    states: tuple[str, ...]
     save: tuple[str, ...]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,11 @@ def asked(lab: PodLab, path: str) -> str:
     )
 
 
+def own_routes(lab: PodLab) -> list[Any]:
+    """Those of its blocks in the kernel, which takes NET_ADMIN."""
+    return list(json.loads(command("ip", "-n", lab.node.namespace, "-j", "route", "show", "type", "blackhole")))
+
+
 def test_the_daemon_sets_rights_are_enough(pods: PodLab) -> None:
     (health,) = [a for a in container()["args"] if a.startswith("--health=")]
     pods.start_agent(health, rights=rights())
@@ -51,9 +57,7 @@ def test_the_daemon_sets_rights_are_enough(pods: PodLab) -> None:
     pod = pods.pod("one")
     four, six = pods.add(pod)
     soon(lambda: pods.reaches(four) and pods.reaches(six))
-    # Learned and own routes are in the kernel, which takes NET_ADMIN.
-    routes = json.loads(command("ip", "-n", pods.node.namespace, "-j", "route", "show", "type", "blackhole"))
-    assert routes
+    assert own_routes(pods)
     pods.delete(pod)
 
 
@@ -61,3 +65,4 @@ def test_without_them_the_kernel_refuses(pods: PodLab) -> None:
     """So that the test above can tell."""
     pods.start_agent(rights=("setpriv", "--no-new-privs", "--bounding-set=-all,+net_raw", "--inh-caps=-all"))
     soon(lambda: "not permitted" in pods.said().lower())
+    assert own_routes(pods) == []

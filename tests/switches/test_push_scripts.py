@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fabric_templates.remediation import states, tables
+from fabric_templates.remediation import tables
 from fabric_templates.remediation.push_scripts import BUSY, NOT_PENDING, Scripts
 from fabric_templates.remediation.tables import PushCommands
+from fabric_templates.verification import sources
 from tests.interop.netns_daemons import eventually
 
 FILES = {"forth": "forth it's $HOME `x`", "back": "back", "plan": "plan"}
@@ -25,9 +26,7 @@ class Switch:
         tool = folder / "tool"
         tool.write_text(f'#!/bin/sh\ncat "$1" >> {self.said}\n')
         tool.chmod(0o755)
-        self.commands = PushCommands(
-            show=("echo", "running"), check=check, load=(str(tool), "{file}"), states=("true",), save=("true",)
-        )
+        self.commands = PushCommands(show=("echo", "running"), check=check, load=(str(tool), "{file}"), save=("true",))
 
     def scripts(self, token: str = "one") -> Scripts:
         return Scripts(str(self.folder), token, self.commands)
@@ -104,19 +103,10 @@ def test_what_the_check_refuses_leaves_nothing(tmp_path: Path) -> None:
     assert not switch.folder.exists()
 
 
-def test_sessions_of_frr() -> None:
-    text = """{"10.1.1.1": {"bgpState": "Active", "lastNotificationReason": "OPEN Message Error/Bad Peer AS"},
-               "eth1": {"bgpState": "Established", "lastResetDueTo": "Peer closed the session"},
-               "totalPeers": 2}"""
-    assert states.neighbors(text) == {
-        "10.1.1.1": states.Neighbor("Active", "OPEN Message Error/Bad Peer AS"),
-        "eth1": states.Neighbor("Established", "Peer closed the session"),
-    }
-    assert states.neighbors("") == {}
-    with pytest.raises(ValueError):
-        states.neighbors("[]")
-    with pytest.raises(ValueError):
-        states.neighbors("% BGP instance not found")
+def test_the_sessions_of_what_is_pushed_to_are_read_by_the_same_shell() -> None:
+    found = [sources.find(name) for name in tables.names() if tables.load(name).push]
+    assert found
+    assert all(source is not None and source.via == "shell" for source in found)
 
 
 def test_the_way_back_is_known_only_where_passwords_are_shown() -> None:

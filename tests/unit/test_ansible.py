@@ -194,7 +194,6 @@ def test_the_lines_of_junos_begin_as_the_module_wants_them() -> None:
         assert {line.split()[0] for line in text.splitlines()} <= {"set", "delete"}, design
 
 
-@pytest.mark.skipif(shutil.which("vtysh") is None, reason="FRR is not installed")
 def test_a_run_puts_the_files_where_nothing_reads_them_yet(everything: tuple[Path, list[str]], tmp_path: Path) -> None:
     out, platforms = everything
     here = ("-e", "ansible_connection=local", "-e", f"underlay_dest={tmp_path}/{{{{ inventory_hostname }}}}")

@@ -328,14 +328,11 @@ def test_nothing_is_said_of_what_is_well_or_not_known() -> None:
     assert judged(pair_of(UP, UP)) == []
     (unknown,) = pairs(plan_of(), {})
     assert judged(unknown) == []
-    (late,) = pairs(plan_of(), {"node/node-1": Heard({"tor-ipv4": End(state="Unknown", peer_asn=65011)})})
+    heard_late = Heard({"tor-ipv4": End(state="Unknown", peer_asn=65011)})
+    (late,) = pairs(plan_of(), {"node/node-1": heard_late})
     assert judged(late) == []
-    (late,) = pairs(plan_of(), {"switch/tor": Heard({"node-1-ipv4": UP}), "node/node-1": late_heard()})
+    (late,) = pairs(plan_of(), {"switch/tor": Heard({"node-1-ipv4": UP}), "node/node-1": heard_late})
     assert judged(late) == []
-
-
-def late_heard() -> Heard:
-    return Heard({"tor-ipv4": End(state="Unknown", peer_asn=65011)})
 
 
 def test_passwords_are_compared_and_never_shown() -> None:

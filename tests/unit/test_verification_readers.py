@@ -128,6 +128,18 @@ def test_frr_says_who_closed_a_session_and_when() -> None:
     assert frr()["10.1.1.1"].families == frozenset[Family](("ipv4-unicast",))
 
 
+def test_frr_says_why_a_session_is_down() -> None:
+    assert frr()["10.1.1.1"].reason == "Cease/Maximum Number of Prefixes Reached"
+    assert frr(lastNotificationReason="")["10.1.1.1"].reason == "BGP Notification send"
+    unnumbered = '{"eth1": {"bgpState": "Established"}, "totalPeers": 2}'
+    assert {key: (end.state, end.reason) for key, end in sources.read("frr", unnumbered)[0].items()} == {
+        "eth1": ("Established", "")
+    }
+    assert sources.read("frr", "{}")[0] == {}
+    with pytest.raises(ValueError, match="expected an object of neighbors"):
+        sources.read("frr", "[]")
+
+
 def test_frrs_running_configuration_adds_what_its_json_leaves_out() -> None:
     plain = frr()["10.1.1.1"]
     assert (plain.has_password, plain.password, plain.ttl_security) == (True, None, None)
