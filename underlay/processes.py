@@ -31,6 +31,8 @@ from underlay.output import Refused
 from underlay.reflector_options import Endpoint, Reader
 
 _RUN_DIR = Path("/run/underlay/speaker")
+#: What the agent knows of its cluster, for the one that comes after it.
+_LAST_SEEN = "last-seen.json"
 HealthOption = Annotated[
     str | None, typer.Option("--health", help="Answer /livez, /readyz and /metrics there.", metavar="ADDR:PORT")
 ]
@@ -141,7 +143,7 @@ def _health(place: Endpoint | None, paths: Paths) -> list[Beside]:
 async def _speaker(
     node: str, url: str, run_dir: Path, exabgp_user: str, places: CniPlaces | None, health: Endpoint | None
 ) -> None:
-    store, claims = open_store(url, speaker_interests(node)), BlockClaims()
+    store, claims = open_store(url, speaker_interests(node), run_dir / _LAST_SEEN), BlockClaims()
     agent = Speaker(node, store, run_dir, claims.claim, log, exabgp_user)
     beside: list[Beside] = _health(
         health,

@@ -17,14 +17,15 @@ _CALICO = "calico-crds"
 _ENGINE = "peering.store.kubernetes.store"
 
 
-def open_store(url: str, interests: Iterable[Interest] | None = None) -> Store:
+def open_store(url: str, interests: Iterable[Interest] | None = None, last_seen: Path | None = None) -> Store:
     """`sqlite:PATH`, or `kubernetes:CONTEXT`. Raises StoreError for what is no store.
 
-    A process that stays gives its `interests`, be they none: what it reads is watched from then on.
+    A process that stays gives its `interests`, be they none: what it reads is watched from then on. In the file
+    `last_seen` a store that is on another machine keeps that for the process that comes after this one.
     """
     engine, _, rest = url.partition(":")
     if engine.partition("?")[0] == _KUBERNETES:
-        return _open_cluster(url.removeprefix(_KUBERNETES).removeprefix(":"), interests)
+        return _open_cluster(url.removeprefix(_KUBERNETES).removeprefix(":"), interests, last_seen)
     if engine != "sqlite" or not rest:
         raise StoreError(
             f"--store: {url!r} is no store (use sqlite:PATH, such as {DEFAULT_STORE}, or kubernetes:CONTEXT)"
@@ -41,7 +42,7 @@ def reading_calico(url: str) -> str:
     return url if _CALICO in settings else f"{place}?{'&'.join([*settings, _CALICO])}"
 
 
-def _open_cluster(rest: str, interests: Iterable[Interest] | None) -> Store:
+def _open_cluster(rest: str, interests: Iterable[Interest] | None, last_seen: Path | None) -> Store:
     try:
         engine = import_module(_ENGINE)
     except ModuleNotFoundError as error:
@@ -51,5 +52,5 @@ def _open_cluster(rest: str, interests: Iterable[Interest] | None) -> Store:
                 f"--store kubernetes: {missing} is not installed: pip install 'underlay[kubernetes]'"
             ) from None
         raise
-    store: Store = engine.open_cluster(rest, interests)
+    store: Store = engine.open_cluster(rest, interests, last_seen)
     return store

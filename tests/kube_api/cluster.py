@@ -36,10 +36,10 @@ class Cluster:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    def store(self, interests: Iterable[Interest] | None = None) -> KubernetesStore:
+    def store(self, interests: Iterable[Interest] | None = None, last_seen: Path | None = None) -> KubernetesStore:
         """One more process, so to say."""
         location = Location(namespace=NAMESPACE, calico_crds=self._calico)
-        store = KubernetesStore(location, interests, lambda where: connect.connect(where, self._kubeconfig))
+        store = KubernetesStore(location, interests, lambda where: connect.connect(where, self._kubeconfig), last_seen)
         self._stack.push_async_callback(store.close)
         return store
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from peering.store.kubernetes.api import Api, ApiError, Gone
@@ -38,7 +38,10 @@ _STALE = 3
 
 
 class Follower:
-    """Keeps `objects`, by name, as they are at the server. `known`: what the process has read before, by name."""
+    """Keeps `objects`, by name, as they are at the server. `known`: what the process has read before, by name.
+
+    `last_seen`: what the process before this one knew, for as long as the server has not been read.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class Follower:
         told: Told,
         when_synced: Callable[[], None],
         known: Mapping[str, int] | None = None,
+        last_seen: Sequence[Packed] | None = None,
     ) -> None:
         self.selection = selection
         self.objects: dict[str, Packed] = {}
@@ -56,6 +60,7 @@ class Follower:
         self._told = told
         self._when_synced = when_synced
         self._known = known or {}
+        self._last_seen = last_seen
         self._version = 0
         self._stale = self._future = 0
         self._gone: dict[str, str] = {}
@@ -78,7 +83,15 @@ class Follower:
             except StoreError as error:
                 self.trouble = str(error)
                 pause = self._backoff.delay()
+            self._go_by_last_seen()
             await asyncio.sleep(pause)
+
+    def _go_by_last_seen(self) -> None:
+        if not self.synced.is_set() and self._last_seen is not None:
+            for packed in self._last_seen:
+                self._take(packed)
+            self._is_synced()
+        self._last_seen = None
 
     async def _pause_after(self, error: ApiError) -> float:
         if error.code == _FORBIDDEN and self.selection.name:

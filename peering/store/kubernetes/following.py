@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from operator import attrgetter
 
 from peering.store.interest import Interest
 from peering.store.kubernetes.api import Api
 from peering.store.kubernetes.changes import Changes
 from peering.store.kubernetes.follower import Follower
+from peering.store.kubernetes.last_seen import LastSeen
 from peering.store.kubernetes.objects import Packed, join
 from peering.store.kubernetes.selection import Selection, selections_of
 from peering.store.kubernetes.sources import Source
@@ -17,6 +19,8 @@ from peering.store.protocol import Document, StoreError
 
 #: So long a reader waits for the first lists.
 _FIRST_LISTS_S = 30.0
+#: After a change so long is waited for others before it is on disk. Without one the file is touched so often.
+_KEPT_AFTER_S, _STILL_HOLDS_S = 2.0, 60.0
 #: What was known when the following began: source -> name -> fingerprint.
 Known = Mapping[Source, Mapping[str, int]]
 
@@ -25,7 +29,12 @@ class Following:
     """Objects by kind and name, joined from all sources of their kind."""
 
     def __init__(
-        self, api: Api, sources: Mapping[str, Sequence[Source]], changes: Changes, interests: Iterable[Interest]
+        self,
+        api: Api,
+        sources: Mapping[str, Sequence[Source]],
+        changes: Changes,
+        interests: Iterable[Interest],
+        last_seen: LastSeen | None = None,
     ) -> None:
         self._api = api
         self._sources = sources
@@ -39,6 +48,9 @@ class Following:
         self._joined: dict[tuple[str, str], tuple[tuple[Packed, ...], Packed]] = {}
         self._deciding = {kind for one in self._interests if one.unless for kind in one.unless.kinds}
         self._to_adjust = False
+        self._last_seen = last_seen
+        self._to_keep = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
 
     def follow(self, kinds: Iterable[str], known: Known | None = None) -> None:
         """Begins with kinds that are not followed yet."""
@@ -126,6 +138,9 @@ class Following:
 
     async def close(self) -> None:
         tasks, self._tasks, self._followers, self._by_source = [*self._tasks.values()], {}, {}, {}
+        if self._keeping is not None:
+            tasks.append(self._keeping)
+            self._keeping = None
         self._kinds.clear()
         self._secrets.clear()
         for task in tasks:
@@ -147,6 +162,7 @@ class Following:
 
     def _told(self, kind: str, name: str, version: int) -> None:
         self._changes.add(kind, name, version)
+        self._to_keep.set()
         if kind in self._deciding:
             self._adjust_soon()
 
@@ -155,7 +171,10 @@ class Following:
         self._to_adjust = False
         wanted = {selection for kind in self._kinds for selection in self._wanted(kind)}
         for selection in sorted(wanted - set(self._followers), key=lambda one: one.source.path()):
-            follower = Follower(self._api, selection, self._told, self._adjust_soon, known.get(selection.source))
+            before = self._last_seen.of(selection) if self._last_seen else None
+            follower = Follower(
+                self._api, selection, self._told, self._adjust_soon, known.get(selection.source), before
+            )
             self._followers[selection] = follower
             self._by_source.setdefault(selection.source, []).append(follower)
             self._tasks[selection] = asyncio.get_running_loop().create_task(follower.run())
@@ -164,6 +183,26 @@ class Following:
         for selection in set(self._followers) - wanted:
             if selection.source not in unread:
                 self._end(selection)
+        self._to_keep.set()
+        if self._last_seen is not None and self._keeping is None:
+            self._keeping = asyncio.get_running_loop().create_task(self._keep(self._last_seen))
+
+    async def _keep(self, last_seen: LastSeen) -> None:
+        """What is known is on disk, while it is what the cluster says. Where it cannot be written there is none."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STILL_HOLDS_S):
+                    await self._to_keep.wait()
+            await asyncio.sleep(_KEPT_AFTER_S)
+            if self.trouble() or not all(one.synced.is_set() for one in self._followers.values()):
+                continue
+            with suppress(OSError):
+                if not self._to_keep.is_set():
+                    last_seen.touch()
+                    continue
+                self._to_keep.clear()
+                seen = [(selection, [*one.objects.values()]) for selection, one in self._followers.items()]
+                await asyncio.to_thread(last_seen.write, seen)
 
     def _adjust_soon(self) -> None:
         if not self._to_adjust:

@@ -24,6 +24,7 @@ import socket
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 from peering.resources.catalog import KINDS, KUBERNETES, PLAN_KINDS
 from peering.store.interest import Interest
@@ -33,6 +34,7 @@ from peering.store.kubernetes.connect import connect, namespace_of
 from peering.store.kubernetes.events import Events
 from peering.store.kubernetes.following import Following
 from peering.store.kubernetes.labelling import label
+from peering.store.kubernetes.last_seen import LastSeen
 from peering.store.kubernetes.lease import Lease, held
 from peering.store.kubernetes.location import Location, parse_location
 from peering.store.kubernetes.objects import Packed, own_version, pack, version_of
@@ -55,7 +57,10 @@ _AFFINITY = "BlockAffinity"
 
 
 class KubernetesStore:
-    """One cluster. With `interests` (be it none), whatever is read once is watched from then on."""
+    """One cluster. With `interests` (be it none), whatever is read once is watched from then on.
+
+    `last_seen`: a file for what is watched, for the process that comes after this one (last_seen.py).
+    """
 
     keeps_statuses = True
 
@@ -64,6 +69,7 @@ class KubernetesStore:
         location: Location,
         interests: Iterable[Interest] | None = None,
         connect: Callable[[Location], Awaitable[Client]] = connect,
+        last_seen: Path | None = None,
     ) -> None:
         self._namespace = namespace_of(location)
         self._calico_crds = location.calico_crds
@@ -73,7 +79,8 @@ class KubernetesStore:
         self._changes = Changes()
         self._keeps = interests is not None
         sources = {kind: self._sources(kind) for kind in KINDS}
-        self._following = Following(self._api, sources, self._changes, interests or ())
+        kept = LastSeen(last_seen, repr(location)) if last_seen is not None else None
+        self._following = Following(self._api, sources, self._changes, interests or (), kept)
         self._events = Events(self._api)
         self._readings: OrderedDict[int, dict[Source, dict[str, int]]] = OrderedDict()
 
@@ -249,6 +256,6 @@ class KubernetesStore:
             self._wrote(source, item)
 
 
-def open_cluster(rest: str, interests: Iterable[Interest] | None) -> KubernetesStore:
+def open_cluster(rest: str, interests: Iterable[Interest] | None, last_seen: Path | None = None) -> KubernetesStore:
     """`rest` is what stands behind `kubernetes:`. Raises StoreError."""
-    return KubernetesStore(parse_location(rest), interests)
+    return KubernetesStore(parse_location(rest), interests, last_seen=last_seen)

@@ -19,7 +19,7 @@ from tests.kube_api.cluster import NAMESPACE
 Document = dict[str, Any]
 
 SECRET, KEY, COMMUNITY = "rack-2", "bgp", "65000:77"
-KEPT_S, RESTART_S = 60, 10
+KEPT_S, RESTART_S = 20, 10
 _RACKS: dict[str, Document] = {
     "rack-1": {"gracefulRestartTime": f"{KEPT_S}s", "keepCommunities": [COMMUNITY]},
     "rack-2": {

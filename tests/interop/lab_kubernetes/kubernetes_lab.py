@@ -114,6 +114,10 @@ class KubernetesLab(RunningLab):
         names, values = (line.split() for line in lines if line.startswith("Tcp:"))
         return int(dict(zip(names, values, strict=True))["AttemptFails"])
 
+    def last_seen(self, node: str) -> Path:
+        """What the node's agent leaves to the next one."""
+        return self.fabric.lab.node_dir(node) / "speaker" / "last-seen.json"
+
     def speaker_log(self, node: str) -> str:
         return (self.fabric.lab.init(node).logs / "speaker.log").read_text(encoding="utf-8", errors="replace")
 

@@ -121,10 +121,8 @@ def are_tagged(lab: KubernetesLab, node: str, blocks: set[str]) -> bool:
     return len(blocks) == 2 and all(COMMUNITY in communities for communities in said)
 
 
-def test_agents_that_die_meanwhile_leave_the_kernel_alone_and_exabgp_until_its_restart_time_is_over(
-    lab: KubernetesLab,
-) -> None:
-    """A new agent has no plan: it is in no file. That of node-2 has one in time, and takes ExaBGP over.
+def test_an_agent_that_dies_meanwhile_is_followed_by_one_that_knows_what_it_knew(lab: KubernetesLab) -> None:
+    """Both: that of node-2 goes on with the file. Without one, as after an hour, that of node-4 has no plan.
 
     ExaBGP of node-4 ends itself after the restart time of its rack, and after the same time again the ToRs forget it.
     """
@@ -134,9 +132,9 @@ def test_agents_that_die_meanwhile_leave_the_kernel_alone_and_exabgp_until_its_r
     assert (len(own), len(blocks)) == (4, 1)
     with lab.api.away():
         died = time.monotonic()
-        agents = {"node-2": restarted_agent(lab, "node-2")}
+        agents = {"node-2": restarted_agent(lab, "node-2", knows=True)}
         alone = time.monotonic()
-        agents["node-4"] = restarted_agent(lab, "node-4")
+        agents["node-4"] = restarted_agent(lab, "node-4", knows=False)
         assert lab.all_connections() == before.connections
         wait_until("ExaBGP of node-4 has ended", lambda: exabgp["node-4"] not in lab.processes(), RESTART_S + EDGE_S)
         ended = time.monotonic() - alone
@@ -144,22 +142,25 @@ def test_agents_that_die_meanwhile_leave_the_kernel_alone_and_exabgp_until_its_r
         assert bgp_routes(lab, "tor-2a") >= blocks
         wait_until("the ToRs have forgotten node-4", lambda: bgp_routes(lab, "tor-2a", "tor-2b").isdisjoint(blocks), 30)
         print(f"after its agent: sessions ended in {ended:.1f} s, routes in {time.monotonic() - alone:.1f} s")
+        wait_until("the restart time of node-2 is over, too", lambda: time.monotonic() - died > KEPT_S + EDGE_S)
+        assert lab.exabgp_pid("node-2") == exabgp["node-2"]
         assert {node: lab.kernel()[node] for node in agents} == {node: before.kernel[node] for node in agents}
         assert lab.all_connections().items() >= {k: n for k, n in before.connections.items() if k not in own}.items()
     returned = time.time()
-    assert time.monotonic() - died < KEPT_S
     wait_until("node-4 is back", lambda: is_back(lab, own), BACK_S)
     wait_until("node-2 reports again", lambda: lab.report("node-2")["reported"] > returned, BACK_S)
     lab.wait_converged()
     assert {node: lab.agent_pid(node) for node in agents} == agents
-    assert lab.exabgp_pid("node-2") == exabgp["node-2"]
     assert differences(before.connections, lab.all_connections()) == set(own)
     assert lab.routed() == before.routed
 
 
-def restarted_agent(lab: KubernetesLab, node: str) -> int:
+def restarted_agent(lab: KubernetesLab, node: str, knows: bool) -> int:
     """Kills the node's agent; the one that comes after it, once nobody has answered it."""
-    old = lab.agent_pid(node)
+    old, file = lab.agent_pid(node), lab.last_seen(node)
+    assert file.is_file()
+    if not knows:
+        file.unlink()
     lab.kill(old)
     refused = lab.refused_connections(node)
     wait_until("another agent", lambda: lab.pids(node, "underlay", "speaker") not in ([], [old]))
