@@ -7,16 +7,17 @@ Nothing is given with the store before all that was given alone is written, or w
 the store is noted on disk before the answer: so on disk is all that anybody was told. The files are one process's.
 
 Every tick (cni_service.py) looks whether the store is back, if it was found to be away (reach.py), and sees to what is
-kept after something has changed; else it asks for nothing.
+kept after something has changed; else it asks for nothing. There is one before each claim of blocks, too: of a new
+block something is kept soon, and of a pool that is gone nothing, so that the collector may release its blocks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,20 +34,31 @@ from ipam.node_files import Damaged, NodeFiles, Occupied
 from ipam.reach import Reach, is_away
 from ipam.requests import Declared, Request
 from ipam.taking_up import Held
+from peering.resource import Resource
 from peering.resources.ipam import IPAMBlockSpec
 from peering.store.protocol import Event, Store, StoreError
 
 T = TypeVar("T")
 Log = Callable[[str], None]
-#: The blocks that the node owns as far as somebody follows them; None while that is not known.
-Owned = Callable[[], Collection[str] | None]
 Wish = Callable[[Declared], Request]
 
 _DETAILS = TABLE[StoreError].details
 
 
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What somebody follows already, on which it depends what is kept: the node's blocks, and the pools as declared."""
+
+    blocks: frozenset[str]
+    pools: tuple[Resource, ...] = ()
+
+
+#: None while it is not known.
+Follow = Callable[[], Followed | None]
+
+
 class Alone:
-    """Between the requests of one node and the store. Without `owned`, the store is asked for the node's blocks."""
+    """Between the requests of one node and the store. Without `follow` the store is asked for the node's blocks."""
 
     def __init__(
         self,
@@ -55,7 +67,7 @@ class Alone:
         allocator: Allocator,
         folder: Path,
         log: Log,
-        owned: Owned | None = None,
+        follow: Follow | None = None,
         clock: Clock = time.time,
     ) -> None:
         self._store = store
@@ -63,13 +75,13 @@ class Alone:
         self._allocator = allocator
         self._files = NodeFiles(folder)
         self._log = log
-        self._owned = owned
+        self._follow = follow
         self._clock = clock
         self._turn = asyncio.Lock()
         self._reach = Reach(store)
         self._told: dict[str, tuple[Given, ...]] = {}
         self._changed = True
-        self._seen_owned: frozenset[str] | None = None
+        self._seen: Followed | None = None
 
     @property
     def away(self) -> str:
@@ -261,10 +273,12 @@ class Alone:
             await asyncio.to_thread(self._files.know, known)
 
     def _has_work(self) -> bool:
-        owned = self._owned() if self._owned is not None else None
-        if owned is not None and frozenset(owned) != self._seen_owned:
+        followed = self._follow() if self._follow is not None else None
+        if followed is not None and followed != self._seen:
             return True
-        return bool(self.away or self._unwritten()) or (self._changed and (owned is not None or self._owned is None))
+        return bool(self.away or self._unwritten()) or (
+            self._changed and (followed is not None or self._follow is None)
+        )
 
     async def _look_after(self) -> None:
         """Writes what was given alone; brings what the node keeps to what it should. Raises IpamError, StoreError."""
@@ -273,19 +287,19 @@ class Alone:
             if self.entries:
                 await self._take_up()
             declared = await read_declared(self._store, self._node)
-            owned = await self._own_blocks()
-            if owned is not None:
-                await self._see_to_blocks(declared, await self._allocator.blocks(sorted(owned), fresh=was_away))
-                self._seen_owned = owned
+            followed = await self._followed()
+            if followed is not None:
+                blocks = await self._allocator.blocks(sorted(followed.blocks), fresh=was_away)
+                await self._see_to_blocks(declared, blocks)
+                self._seen = followed
         except BaseException:
             self._changed = True
             raise
 
-    async def _own_blocks(self) -> frozenset[str] | None:
-        if self._owned is None:
-            return frozenset(await confirmed_blocks(self._store, self._node))
-        owned = self._owned()
-        return frozenset(owned) if owned is not None else None
+    async def _followed(self) -> Followed | None:
+        if self._follow is None:
+            return Followed(frozenset(await confirmed_blocks(self._store, self._node)))
+        return self._follow()
 
     async def _see_to_blocks(self, declared: Declared, specs: Sequence[IPAMBlockSpec]) -> None:
         """What is given up goes from the disk first; what is kept comes onto it last."""

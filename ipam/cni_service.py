@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ipam.allocator import Allocator, Given
-from ipam.alone import Alone, Owned
+from ipam.alone import Alone, Follow
 from ipam.block import user_of
 from ipam.block_order import address_at
 from ipam.cni_errors import NOT_HELD, cni_error
@@ -88,9 +88,9 @@ class CniService:
         condition: Callable[[Declared], Condition] = lambda declared: Condition(),
         namespace_labels: NamespaceLabels = labels_of_its_name,
         alone: Path | None = None,
-        owned: Owned | None = None,
+        follow: Follow | None = None,
     ) -> None:
-        """`alone`: the folder for what is given without the store. `owned`: the node's blocks, as its speaker knows."""
+        """`alone`: the folder for what is given without the store. `follow`: what the node's speaker knows of it."""
         self._store = store
         self._node = node
         self._queue = queue
@@ -98,7 +98,7 @@ class CniService:
         self._condition = condition
         self._namespace_labels = namespace_labels
         self._allocator = Allocator(store, node)
-        self._alone = Alone(store, node, self._allocator, alone, log, owned) if alone is not None else None
+        self._alone = Alone(store, node, self._allocator, alone, log, follow) if alone is not None else None
         self._crowd = Crowd(self._allocate)
         self._applying = asyncio.Lock()
         self._said: frozenset[str] = frozenset()
@@ -144,10 +144,14 @@ class CniService:
     async def keep_applying(self, interval: float = QUEUE_INTERVAL_S) -> None:
         """Applies what waits, at once and then again and again. Never ends by itself."""
         while True:
-            if self._alone is not None:
-                await self._alone.tick()
+            await self.tick()
             await self.apply_queue()
             await asyncio.sleep(interval)
+
+    async def tick(self) -> None:
+        """Sees to what the node gave and keeps for when the store is away, if something has changed."""
+        if self._alone is not None:
+            await self._alone.tick()
 
     def _say(self, lines: set[str]) -> None:
         """Logs what is wrong with the queue when it comes up, not for as long as it lasts."""

@@ -14,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bgp_speaker.node_state import NodeState
+from ipam.alone import Followed
 from ipam.cni_plugin import QUEUE, SOCKET
 from ipam.cni_service import CniService, Condition
 from ipam.cni_socket import SocketTaken, serve_cni
@@ -59,14 +60,23 @@ class CniPlaces:
         return self.queue.parent / "alone"
 
 
+async def _nothing() -> None:
+    """Where no pods are served."""
+
+
 class BlockClaims:
-    """IPAM's claim of the node's blocks, as the speaker calls it. `exhausted`: what the last one said of a pool."""
+    """IPAM's claim of the node's blocks, as the speaker calls it. `exhausted`: what the last one said of a pool.
+
+    `before`: what is done first, with the declaration that the claim follows from.
+    """
 
     def __init__(self) -> None:
         self.exhausted = ""
+        self.before: Callable[[], Awaitable[None]] = _nothing
 
     async def claim(self, store: Store, node: Resource, pools: tuple[Resource, ...]) -> None:
         """An empty pool may have a free block later, so it counts as a fault that may heal. Raises StoreError."""
+        await self.before()
         try:
             await ensure_blocks(store, node, pools)
         except IpamError as error:
@@ -94,8 +104,9 @@ class NodePods:
         self._claims = claims
         self._log = log
         self._service = CniService(
-            store, node, places.queue, log, self._condition, alone=places.alone, owned=self._blocks
+            store, node, places.queue, log, self._condition, alone=places.alone, follow=self._follow
         )
+        claims.before = self._service.tick
         self._ready = False
         self._mtu = 0
         self._givers: Givers | None = None
@@ -112,9 +123,9 @@ class NodePods:
         finally:
             self._service.close()
 
-    def _blocks(self) -> tuple[str, ...] | None:
+    def _follow(self) -> Followed | None:
         view = self._state().view
-        return tuple(view.blocks) if view is not None else None
+        return Followed(frozenset(view.blocks), view.pools) if view is not None else None
 
     def _condition(self, declared: Declared) -> Condition:
         """For STATUS. Sessions that went down a moment ago are nothing yet: peers keep the routes for that long."""

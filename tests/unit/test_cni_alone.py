@@ -16,6 +16,7 @@ import pytest
 
 from ipam import node_files, reach
 from ipam.allocator import Allocator
+from ipam.alone import Followed
 from ipam.block import Holder, without_owner
 from ipam.block_order import address_at, block_name
 from ipam.claims import claim, finish, release_block
@@ -28,10 +29,13 @@ from ipam.new_blocks import idle_blocks
 from ipam.requests import Declared, Request
 from peering.resource import Resource
 from peering.resources.ipam import Allocation, IPAMBlockSpec
+from peering.resources.node import NodeSpec
 from peering.resources.pools import IPAMConfigurationSpec, IPPoolSpec
+from peering.store.resources import to_resource
 from peering.store.sqlite import SqliteStore
 from tests.unit.away_store import AwayStore
 from tests.unit.cni_world import NETWORK, NODE, Folder, declare, until
+from underlay.node_pods import BlockClaims
 
 Json = dict[str, Any]
 OTHER = "node-2"
@@ -588,23 +592,46 @@ def test_a_store_that_is_slow_is_waited_for(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_node_without_pods_that_come_or_go_asks_for_nothing(tmp_path: Path) -> None:
     async def story(node: Node) -> None:
-        owned: list[str] | None = None
+        followed: Followed | None = None
         node.restart()
-        node.service._alone._owned = lambda: owned  # type: ignore[union-attr]
+        node.service._alone._follow = lambda: followed  # type: ignore[union-attr]
         asked = node.store.asked
         await node.tick()
         assert node.store.asked == asked, "nobody knows the node's blocks yet"
-        owned = ["10.0.0.0/28"]
+        followed = Followed(frozenset(("10.0.0.0/28",)))
         await node.tick()
         assert node.store.asked > asked
         asked = node.store.asked
         for _ in range(5):
             await node.tick()
         assert node.store.asked == asked
-        owned = []
+        followed = Followed(followed.blocks, (Resource("IPPool", "more", IPPoolSpec(cidr="10.1.0.0/16")),))
+        await node.tick()
+        assert node.store.asked > asked
+        followed = Followed(frozenset())
         await node.tick()
         node.store.away = "away"
         assert "keeps no addresses" in await node.refused("c1")
+
+    tell(tmp_path, story)
+
+
+def test_of_a_block_whose_pool_is_gone_nothing_is_kept_after_the_next_claim(tmp_path: Path) -> None:
+    """So that the controller may release it."""
+
+    async def story(node: Node) -> None:
+        assert (await node.block())["kept"] == 4
+        (pool,) = [to_resource(stored) for stored in await node.plain.list("IPPool")]
+        assert isinstance(pool, Resource)
+        claims, machine = BlockClaims(), Resource("Node", NODE, NodeSpec())
+        followed = [Followed(frozenset(("10.0.0.0/28",)), (pool,)), Followed(frozenset(("10.0.0.0/28",)))]
+        node.service._alone._follow = lambda: followed[0]  # type: ignore[union-attr]
+        claims.before = node.service.tick
+        await node.tick()
+        await node.plain.delete("IPPool", "pods")
+        followed.pop(0)
+        await claims.claim(node.plain, machine, ())
+        assert "kept" not in await node.block()
 
     tell(tmp_path, story)
 
