@@ -78,6 +78,9 @@ def faults(stderr: str) -> dict[str, str]:
 
 
 def is_told_alone(lab: VerifyLab) -> bool:
+    """What a speaker tells is of its last attempt. In about one look of a hundred (of 1,429) that was a connection that
+    was closed before an OPEN had crossed it, or one that is just being made, of which nothing is told.
+    """
     alone = faults(lab.verify_alone().stderr)
     return all(alone.get(at_node(link), "").startswith(told) for link, told in ALONE.items())
 
@@ -101,7 +104,7 @@ def test_each_fault_is_one_line_at_the_end_to_be_fixed(lab: VerifyLab) -> None:
     assert [end["state"] for end in ends[at_switch(0)]] == ["Established", "Established"]
     assert [end["state"] for end in ends[at_switch(5)]] == ["missing", "Idle"]
 
-    eventually(lambda: is_told_alone(lab), SETTLE)  # of the last of its attempts, which not always end the same way
+    eventually(lambda: is_told_alone(lab), SETTLE)
 
 
 def test_without_the_running_configuration_a_password_is_one_of_the_causes(small_lab: VerifyLab) -> None:
