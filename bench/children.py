@@ -6,8 +6,8 @@ import asyncio
 import json
 import resource
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +89,22 @@ def peak_mib(pid: int) -> float:
     """The most RSS that the process has had."""
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it has begun, and those, as far as they are there now."""
+    found = [pid]
+    for one in found:
+        with suppress(OSError):
+            for file in Path(f"/proc/{one}/task").glob("*/children"):
+                found += map(int, file.read_text().split())
+    return found
+
+
+def together(pid: int, measure: Callable[[int], float]) -> float:
+    """The sum over a family. Who has ended meanwhile counts nothing."""
+    total = 0.0
+    for one in family(pid):
+        with suppress(OSError):
+            total += measure(one)
+    return total

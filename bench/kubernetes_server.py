@@ -1,7 +1,7 @@
 """The stand-in for an API server in a process of its own, for bench/kubernetes.py and bench/kubernetes_memory.py.
 
-It says where it is, then obeys: `put` objects, `look` at what it was asked and at itself, `sent` when it had last told
-somebody of a change.
+It says where it is, then obeys: `put` objects, `look` at what it was asked and at itself, count the `statuses` that
+somebody has written, `sent` when it had last told somebody of a change.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Server:
     async def _obey(self, do: str, documents: list[dict[str, Any]] | None = None) -> Any:
         if do == "put":
             return await self._put(documents or [])
+        if do == "statuses":
+            return sum("conditions" in one.get("status", {}) for one in self._server.objects.documents.values())
         return self._look() if do == "look" else self._sent
 
     async def _put(self, documents: list[dict[str, Any]]) -> float:

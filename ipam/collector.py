@@ -118,8 +118,7 @@ class Collector:
             claimed = await claim(self._store, leftover.node, leftover.block, self._clock())
             return f"block {leftover.block} claimed for {shown(leftover.node)}, whose it is" if claimed else ""
         if leftover.node:
-            await release_block(self._store, leftover.node, leftover.block)
-            return f"block {leftover.block} freed: Node/{leftover.node} does not claim it"
+            return await self._free_unclaimed(leftover)
         block = await read_block(self._store, leftover.block)
         if block is None or block_of(block).affinity or block_of(block).allocations:
             return ""
@@ -129,6 +128,14 @@ class Collector:
             await delete(self._store, block)
             return f"block {leftover.block} deleted: nobody owns it, and it is empty"
         return ""
+
+    async def _free_unclaimed(self, leftover: Leftover) -> str:
+        """Unless its node keeps addresses of it: whoever does not reach the store may give them at this moment."""
+        node, cidr = leftover.node, leftover.block
+        if await release_block(self._store, node, cidr, still=lambda spec: not spec.kept):
+            return f"block {cidr} freed: Node/{node} does not claim it"
+        claimed = await claim(self._store, node, cidr, self._clock())
+        return f"block {cidr} claimed for Node/{node}, which keeps addresses of it" if claimed else ""
 
     async def _free_leak(self, leftover: Leftover) -> str:
         def leaked(cidr: str, allocation: Allocation) -> bool:

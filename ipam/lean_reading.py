@@ -13,14 +13,16 @@ Documents are parsed once for each version and not kept; parsed, a cluster of 5,
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 from ipam.block import node_of
 from peering.problems import Problem
 from peering.resource import Resource
-from peering.resources.ipam import Allocation, IPAMBlockSpec, IPAMHandleSpec
+from peering.resources.fields import Spec
+from peering.resources.ipam import Allocation, BlockAffinitySpec, IPAMBlockSpec, IPAMHandleSpec
 from peering.resources.node import NodeSpec
 from peering.store.protocol import Store, Stored
 from peering.store.resources import to_resource
@@ -30,6 +32,9 @@ _AT_ONCE = 100
 #: Of a Node only its name is asked for, of no object its labels.
 _NODE = NodeSpec()
 _NONE: Mapping[str, str] = {}
+#: Nobody asks what was written of an object and what is a default; a set for each takes more than the rest of it.
+_NOT_SAID: set[str] = set()
+S = TypeVar("S", bound=Spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ class LeanReader:
                 return _Handle(stored.version, handle, blocks)
             elif isinstance(parsed.spec, IPAMBlockSpec):
                 return self._block(stored, parsed)
+            elif isinstance(parsed.spec, BlockAffinitySpec):
+                parsed = Resource(parsed.kind, stored.name, _small(parsed.spec), _NONE, _NONE, stored.version)
         return _Other(stored.version, parsed)
 
     def _block(self, stored: Stored, parsed: Resource) -> _Block:
@@ -107,7 +114,7 @@ class LeanReader:
         owner = node_of(spec)
         plain = [a for a in spec.allocations if _is_plain(a, owner)]
         rest = (a for a in spec.allocations if not _is_plain(a, owner))
-        trimmed = spec.model_copy(update={"allocations": (*plain[:1], *rest)})
+        trimmed = _small(spec, allocations=(*(_small(a, namespace="", pod="", since="") for a in plain[:1]), *rest))
         handles = tuple(self._same_text(a.handle) for a in plain)
         return _Block(stored.version, Resource("IPAMBlock", stored.name, trimmed, _NONE, _NONE), handles)
 
@@ -120,37 +127,66 @@ class LeanReader:
         return (fact.parsed for facts in self._facts.values() for fact in facts.values() if isinstance(fact, _Other))
 
     async def _resources(self, stored: Iterable[Stored], *, whole: bool) -> AsyncIterator[Resource]:
+        """Tables of all handles are not made: of hundreds of thousands a Python process keeps the room for good."""
         others = [one for one in self._others() if isinstance(one, Resource)]
         nodes = {one.name for one in others if one.kind == "Node"}
-        left_out = set[str]() if whole else self._in_order()
+        doubtful = self._doubtful()
+        objects = Counter(_spec(one).cidr for one in self._facts["IPAMBlock"].values() if isinstance(one, _Block))
+        trimmed: dict[str, _Block] = {}
         for one in others:
             yield one
         async for block in _in_turns(stored):
             fact = self._facts["IPAMBlock"][block.name]
             if not isinstance(fact, _Block):
                 continue
-            if node_of(cast(IPAMBlockSpec, fact.resource.spec)) in nodes and left_out.issuperset(fact.plain):
-                left_out.difference_update(fact.plain[:1])
+            spec = _spec(fact)
+            in_order = node_of(spec) in nodes and doubtful.isdisjoint(fact.plain) and objects[spec.cidr] == 1
+            if in_order and not whole:
+                trimmed[spec.cidr] = fact
                 yield fact.resource
             else:
-                left_out.difference_update(fact.plain)
                 yield cast(Resource, to_resource(block))
         for name, handle in self._facts["IPAMHandle"].items():
-            if isinstance(handle, _Handle) and handle.handle not in left_out:
-                spec = IPAMHandleSpec.model_construct(handle=handle.handle, blocks=handle.blocks)
-                yield Resource("IPAMHandle", name, spec, version=handle.version)
+            if isinstance(handle, _Handle) and not _is_left_out(handle, trimmed):
+                promise = IPAMHandleSpec.model_construct(handle=handle.handle, blocks=handle.blocks)
+                yield Resource("IPAMHandle", name, promise, version=handle.version)
 
-    def _in_order(self) -> set[str]:
-        """Handles that promise the one block in which they have addresses, all of them its owner's."""
-        promised = {one.handle: one.blocks for one in self._facts["IPAMHandle"].values() if isinstance(one, _Handle)}
-        found: dict[str, str] = {}
-        elsewhere: set[str] = set()
+    def _doubtful(self) -> set[str]:
+        """Handles of addresses of which not all are in order.
+
+        In order are those of its owner in the one block that the handle promises. One that has some in two blocks
+        promises another block than one of them, or both.
+        """
+        handles = self._facts["IPAMHandle"]
+        called_otherwise = {
+            one.handle: one.blocks for name, one in handles.items() if isinstance(one, _Handle) and one.handle != name
+        }
+        doubtful: set[str] = set()
         for fact in self._facts["IPAMBlock"].values():
             if isinstance(fact, _Block):
-                spec = cast(IPAMBlockSpec, fact.resource.spec)
-                elsewhere.update(a.handle for a in spec.allocations if a.handle not in fact.plain[:1])
-                elsewhere.update(handle for handle in fact.plain if found.setdefault(handle, spec.cidr) != spec.cidr)
-        return {handle for handle, cidr in found.items() if promised.get(handle) == (cidr,)} - elsewhere
+                spec = _spec(fact)
+                doubtful.update(a.handle for a in spec.allocations if a.handle not in fact.plain[:1])
+                for handle in fact.plain:
+                    by_name = handles.get(handle)
+                    of_name = by_name.blocks if isinstance(by_name, _Handle) and by_name.handle == handle else ()
+                    if called_otherwise.get(handle, of_name) != (spec.cidr,):
+                        doubtful.add(handle)
+        return doubtful
+
+
+def _small(spec: S, **changes: object) -> S:
+    """The same with these changes, as it takes the least memory."""
+    return cast(S, type(spec).model_construct(_NOT_SAID, **{**spec.__dict__, **changes}))
+
+
+def _spec(block: _Block) -> IPAMBlockSpec:
+    return cast(IPAMBlockSpec, block.resource.spec)
+
+
+def _is_left_out(handle: _Handle, trimmed: Mapping[str, _Block]) -> bool:
+    """Whether the block that it promises is read without its address."""
+    block = trimmed.get(handle.blocks[0]) if len(handle.blocks) == 1 else None
+    return block is not None and handle.handle in block.plain and handle.handle != block.plain[0]
 
 
 def _is_plain(allocation: Allocation, owner: str) -> bool:

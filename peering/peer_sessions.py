@@ -9,7 +9,7 @@ not peer with itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from peering import addressing
@@ -54,9 +54,14 @@ class PeerView:
 
     def selected(self, index: NodeIndex, nodes: dict[str, NodeFacts]) -> list[str]:
         """The nodes that have this peering."""
-        if self.spec.node is not None:
-            return [self.spec.node] if self.spec.node in nodes else []
-        return index.select(self.spec.node_selector)
+        return selected_nodes(self.spec, index, nodes)
+
+
+def selected_nodes(peer: BGPPeerSpec, index: NodeIndex, nodes: Container[str]) -> list[str]:
+    """The nodes, of these, that a BGPPeer is for."""
+    if peer.node is not None:
+        return [peer.node] if peer.node in nodes else []
+    return index.select(peer.node_selector)
 
 
 def peer_views(snapshot: Snapshot, targets: Targets, memo: Memo) -> list[PeerView]:

@@ -6,20 +6,18 @@ Whatever happens to that process or to the store, what it told last stays in for
 from __future__ import annotations
 
 import asyncio
-import os
 import pickle
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from peering import worker_process
 from reflector.desired import Desired, changed
 from reflector.plan_follower import Log, NothingToRun
 from reflector.plan_worker import LENGTH, LOOK
 
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.5, 30.0
-_END_S = 1.0
 
 
 class PlanProcess:
@@ -56,15 +54,13 @@ class PlanProcess:
 
     async def _once(self, tell: Callable[[Desired | NothingToRun], None]) -> int:
         """One process from its beginning to its end; its exit status."""
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        argv = (sys.executable, "-P", "-m", "reflector.plan_worker", *self._arguments)
-        process = self._process = await asyncio.create_subprocess_exec(*argv, stdin=PIPE, stdout=PIPE, env=environment)
+        process = self._process = await worker_process.start("reflector.plan_worker", *self._arguments)
         try:
             with suppress(asyncio.IncompleteReadError):
                 await self._listen(process, tell)
         finally:
             self._process = None
-            await _end(process)
+            await worker_process.end(process)
         return process.returncode or 0
 
     async def _listen(self, process: Process, tell: Callable[[Desired | NothingToRun], None]) -> None:
@@ -81,15 +77,3 @@ class PlanProcess:
                 tell(desired)
             else:
                 tell(content)
-
-
-async def _end(process: Process) -> None:
-    """It ends by itself when its stdin does."""
-    assert process.stdin is not None
-    process.stdin.close()
-    try:
-        async with asyncio.timeout(_END_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()

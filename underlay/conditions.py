@@ -36,8 +36,8 @@ State = Literal["Established", "Idle", "Unknown"]
 End = tuple[str, str]
 
 _IGNORED = "ignored-field"
-#: Of Secrets the controller has no right to know.
-_NOT_JUDGED = ("missing-secret",)
+#: Of Secrets neither the controller nor the page has a right to know.
+NOT_JUDGED = ("missing-secret",)
 _WITHOUT_SESSIONS = ("IPPool",)
 #: A message names so many sessions or problems; how many there are it always says.
 _NAMED = 5
@@ -102,7 +102,7 @@ def _ends(plan: Plan) -> Iterator[tuple[str, End]]:
 def status_of(ref: str, facts: Declared, states: Mapping[End, State], before: Before, now: float) -> Status:
     """The status of an object. A session without a state is unknown; `now` is Unix time."""
     kind = ref.partition("/")[0]
-    problems = [one for one in facts.problems.get(ref, ()) if one.code not in _NOT_JUDGED]
+    problems = [one for one in facts.problems.get(ref, ()) if one.code not in NOT_JUDGED]
     by_state: dict[State, list[End]] = {"Established": [], "Idle": [], "Unknown": []}
     for end in facts.ends.get(ref, ()):
         by_state[states.get(end, "Unknown")].append(end)

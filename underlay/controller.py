@@ -163,12 +163,13 @@ class Controller:
         """That a report does not come any more is noticed, too."""
         while True:
             self._to_tell.clear()
-            began = time.monotonic()
+            began = due = time.monotonic()
             with self._healing("statuses"):
                 await statuses.write(time.time(), began)
+                due = math.inf
             took = time.monotonic() - began
             await asyncio.sleep(min(max(_STATUS_PAUSE_S, _STATUS_PAUSES * took), _LONGEST_STATUS_PAUSE_S))
-            await _set_or_due(self._to_tell, time.monotonic() + RENEWAL_S)
+            await _set_or_due(self._to_tell, min(due, time.monotonic() + RENEWAL_S))
             await asyncio.sleep(_SETTLE_S)
 
     async def _address_again_and_again(self, addresses: ServiceAddresses) -> None:

@@ -124,8 +124,7 @@ async def _delete(url: str, kind: Kind, name: str, guard: Guard, dry_run: bool, 
         # By the store's names, so that what cannot be read any more can be deleted.
         names = [stored.name for stored in await store.list(kind.name)]
         if name not in names:
-            known = ", ".join(names) or "none"
-            raise Refused(message=f"error: {kind.name}/{name}: there is no such resource (there are: {known})")
+            raise getting.no_such(kind.name, name, names)
         edit = Edit(removed=((kind.name, name),), lines=(f"{kind.name}/{name} deleted",))
         await change(store, lambda _: edit, guard, dry_run=dry_run, verbose=verbose)
     finally:

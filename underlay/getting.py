@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -40,6 +40,12 @@ def kind_or_misuse(text: str) -> Kind:
     return kind
 
 
+def no_such(kind: str, name: str, known: Iterable[str]) -> Refused:
+    """For a name that is mistyped, as a rule."""
+    there = ", ".join(known) or "none"
+    return Refused(message=f"error: {kind}/{name}: there is no such resource (there are: {there})")
+
+
 async def _get(url: str, kind: Kind, name: str | None, output: Format) -> None:
     store = open_store(url)
     try:
@@ -49,7 +55,7 @@ async def _get(url: str, kind: Kind, name: str | None, output: Format) -> None:
     print_problems(problems)
     chosen = [resource for resource in resources if name in (None, resource.name)]
     if name is not None and not chosen:
-        raise Refused(message=f"error: {kind.name}/{name}: there is no such resource")
+        raise no_such(kind.name, name, (resource.name for resource in resources))
     if output is Format.table:
         _print(kind, chosen)
         return

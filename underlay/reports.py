@@ -10,9 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from peering.resources.observed import RENEWAL_S, BGPNodeStatusSpec, PeerStatus
+from peering.resources.observed import RENEWAL_S, BGPNodeStatusSpec
 from peering.session import Plan, Session
+
+
+class FarEnd(Protocol):
+    """A row of a table of sessions: who is at the far end, and at which address."""
+
+    @property
+    def peer(self) -> str: ...
+
+    @property
+    def peer_address(self) -> str: ...
+
+
+R = TypeVar("R", bound=FarEnd)
 
 OVERDUE_S = 3 * RENEWAL_S
 
@@ -55,7 +69,7 @@ def reflector_sessions(plan: Plan, statuses: Mapping[str, BGPNodeStatusSpec]) ->
         for session in reflector.sessions:
             kind, _, far_end = session.peer.partition("/")
             status = statuses.get(far_end) if kind == "node" else None
-            row = _facing(f"reflector/{name}", session, status.sessions) if status else None
+            row = facing(f"reflector/{name}", session, status.sessions) if status else None
             if row is None:
                 yield ReflectorSession(name, session, "Declared")
             else:
@@ -68,7 +82,7 @@ def duration(seconds: float) -> str:
     return f"{hours}h{rest // 60:02}m" if hours else f"{rest // 60}m{rest % 60:02}s"
 
 
-def _facing(end: str, session: Session, rows: Iterable[PeerStatus]) -> PeerStatus | None:
-    """The other end's row of the session."""
+def facing(end: str, session: Session, rows: Iterable[R]) -> R | None:
+    """The other end's row of the session; `end` is who the session belongs to, as `reflector/rr-1`."""
     mine = (session.local_address, ":" in session.peer_address)
     return next((r for r in rows if r.peer == end and (r.peer_address, ":" in r.peer_address) == mine), None)

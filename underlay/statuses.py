@@ -2,8 +2,9 @@
 
 What was there is read when one of these objects has changed, and remembered in between: reports, which come all the
 time, cost no request unless a status is another one. Each write is told to every process that watches the kind, so
-looks are seconds apart. The plan is made anew when a declaration has changed: a compiler that remembers would hold more
-than the plan is worth here.
+looks are seconds apart. The plan is made anew when a declaration has changed, of a large one beside this process
+(judging.py): a compiler that remembers would hold more than the plan is worth here. What was judged before stays until
+there is another.
 
 Whether a report is overdue is judged by the time for which it has not changed here: clocks that differ or jump do no
 harm. Only of those that were there before the first look its own time is believed.
@@ -15,13 +16,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import cast
 
-from peering.compile import plan
 from peering.resources.catalog import PLAN_KINDS
 from peering.resources.observed import BGPNodeStatusSpec
-from peering.snapshot import Snapshot
 from peering.store.protocol import NotFound, Store, Stored
-from peering.store.resources import load, to_resource
-from underlay.conditions import KINDS, Before, Declared, End, State, declared, is_same, status_of
+from peering.store.resources import to_resource
+from underlay.conditions import KINDS, Before, Declared, End, State, is_same, status_of
+from underlay.judging import judged
 from underlay.node_events import NodeEvents
 from underlay.reports import OVERDUE_S
 
@@ -31,13 +31,20 @@ WATCHED = frozenset((*PLAN_KINDS, REPORT))
 _PLANNED, _TOLD = frozenset(PLAN_KINDS), frozenset(KINDS)
 
 
+_Rows = tuple[tuple[str, State], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class _Report:
-    """What is needed of a report: kept in place of it, since there is one of each node."""
+    """What is needed of a report: kept in place of it, since there is one of each node.
+
+    `rows` are its sessions with their states, which the nodes of a rack have alike, and then are one object.
+    """
 
     version: int
     late_at: float
-    states: dict[End, State]
+    node: str = ""
+    rows: _Rows = ()
 
 
 class Statuses:
@@ -56,7 +63,7 @@ class Statuses:
         self._changed |= WATCHED.intersection(kinds)
 
     async def write(self, now: float, elapsed: float) -> int:
-        """Writes the statuses that are others now; how many. Raises StoreError.
+        """Writes the statuses that are others now; how many. Raises StoreError, OSError (judging.py).
 
         `now` is Unix time, `elapsed` that of a clock that never jumps; both in seconds.
         """
@@ -88,9 +95,8 @@ class Statuses:
                     for name, told in (await self._store.statuses(kind)).items()
                 }
             if changed & _PLANNED:
-                resources, _, unreadable = await load(self._store, PLAN_KINDS)
-                snapshot = Snapshot(resources)
-                self._facts = declared(plan(snapshot), snapshot, unreadable)
+                objects, _ = await self._store.snapshot(PLAN_KINDS)
+                self._facts = await judged(objects)
         except BaseException:
             self._changed |= changed
             raise
@@ -98,26 +104,28 @@ class Statuses:
     async def _states(self, now: float, elapsed: float) -> dict[End, State]:
         """What is known of each session. Nothing is of those whose report is overdue."""
         known = self._reports
+        alike = {one.rows: one.rows for one in (known or {}).values()}
         found = await self._store.list(REPORT)
         self._reports = {}
         for stored in found:
             report = (known or {}).get(stored.name)
             if report is None or report.version != stored.version:
-                report = _read_report(stored, elapsed, None if known is not None else now)
+                report = _read_report(stored, elapsed, None if known is not None else now, alike)
             self._reports[stored.name] = report
-        states: dict[End, State] = {}
-        for report in self._reports.values():
-            if elapsed < report.late_at:
-                states |= report.states
-        return states
+        return {
+            (report.node, session): state
+            for report in self._reports.values()
+            if elapsed < report.late_at
+            for session, state in report.rows
+        }
 
 
-def _read_report(stored: Stored, elapsed: float, now: float | None) -> _Report:
+def _read_report(stored: Stored, elapsed: float, now: float | None, alike: dict[_Rows, _Rows]) -> _Report:
     """`now` is given where the report may have been there for long. One that cannot be read says nothing."""
     parsed = to_resource(stored)
     if isinstance(parsed, list):
-        return _Report(stored.version, elapsed, {})
+        return _Report(stored.version, elapsed)
     spec = cast(BGPNodeStatusSpec, parsed.spec)
     age = 0.0 if now is None else max(0.0, now - spec.reported)
-    states: dict[End, State] = {(spec.node, row.session): row.state for row in spec.sessions}
-    return _Report(stored.version, elapsed + OVERDUE_S - age, states)
+    rows = tuple((row.session, row.state) for row in spec.sessions)
+    return _Report(stored.version, elapsed + OVERDUE_S - age, spec.node, alike.setdefault(rows, rows))

@@ -38,8 +38,13 @@ class Certificate:
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._seen = self._versions()
         try:
+            for path in self._files:
+                path.open("rb").close()  # OpenSSL does not tell which of the two it cannot read
             self.context.load_cert_chain(certificate, key)
-        except (OSError, ssl.SSLError) as error:
+        except ssl.SSLError as error:
+            why = "are no certificate in PEM and the key of it"
+            raise Refused(message=f"error: --tls-cert {certificate}, --tls-key {key}: {why} ({error})") from error
+        except OSError as error:
             raise Refused(message=f"error: --tls-cert, --tls-key: {error}") from error
 
     def _versions(self) -> list[float]:
@@ -76,6 +81,13 @@ class Questions:
         self._loader = Loader(store)
         self._max_loss = max_loss
 
+    async def look(self) -> None:
+        """Reads what is declared, so that the first question does not wait for it; says so if that fails."""
+        try:
+            await self._loader.load(PLAN_KINDS)
+        except StoreError as error:
+            log(f"store: {error} (each question asks again)")
+
     async def validate(self, request: web.Request) -> web.Response:
         """POST /validate."""
         try:
@@ -107,7 +119,7 @@ async def _serve(place: Endpoint, certificate: Certificate, questions: Questions
     await runner.setup()
     try:
         await web.TCPSite(runner, format_address(place.address), place.port, ssl_context=certificate.context).start()
-        await certificate.follow()
+        await asyncio.gather(certificate.follow(), questions.look())
     except OSError as error:
         raise Refused(message=f"error: --listen {place}: {error.strerror}") from error
     finally:

@@ -195,6 +195,24 @@ def test_without_a_store_there_is_no_answer(tmp_path: Path, tls: Tls, monkeypatc
     assert asyncio.run(_story(tmp_path, tls, told)) == 503
 
 
+def test_a_store_that_is_away_at_the_start_is_told_before_anybody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def away(*_: Any) -> None:
+        raise StoreError("the store is away")
+
+    async def told() -> None:
+        store = SqliteStore(tmp_path / "store.db")
+        await Questions(store, 20.0).look()
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr(SqliteStore, "snapshot", away)
+        await Questions(store, 20.0).look()
+        await store.close()
+
+    asyncio.run(told())
+    assert capsys.readouterr().err.endswith("store: the store is away (each question asks again)\n")
+
+
 def test_a_renewed_certificate_is_taken_and_a_broken_one_is_not(
     tls: Tls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -496,6 +496,25 @@ def test_the_pods_of_a_node_that_is_gone_keep_their_addresses_for_the_grace_of_l
     assert cluster.owners() == {}
 
 
+@pytest.mark.parametrize(("kept", "owner"), [(1, "host:a"), (0, "")])
+def test_a_block_whose_claim_somebody_deleted_stays_with_the_node_that_keeps_addresses_of_it(
+    kept: int, owner: str
+) -> None:
+    cluster = Cluster()
+    cluster.pool()
+    (address,) = cluster.give("a", "h")
+    objects = cluster.store.objects
+    (block,) = [one for key, one in objects.items() if key[0] == "IPAMBlock"]
+    block.document["spec"]["kept"] = kept
+    (claim,) = [key for key in objects if key[0] == "BlockAffinity"]
+    before = objects.pop(claim)
+    assert collected(cluster, Collector(cluster.store, 10, clock=lambda: cluster.now), 0, 11) == ["block-of-nobody"]
+    assert cluster.owners() == {cluster_block(address): owner}
+    assert (claim in objects) == bool(owner)
+    if owner:
+        assert objects[claim].document["spec"] == before.document["spec"]
+
+
 def test_a_spare_block_goes_and_the_last_of_each_pool_stays() -> None:
     cluster = Cluster()
     cluster.pool()

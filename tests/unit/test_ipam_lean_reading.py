@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, cast, get_args
 
+import pytest
+
 from ipam.block import owner_of
 from ipam.block_order import address_at, block_name
 from ipam.collector import KINDS
@@ -109,6 +111,26 @@ def change_handle(world: World, rng: random.Random) -> None:
         world["IPAMHandle", rng.choice(names)]["spec"]["blocks"] = rng.sample(_BLOCKS, rng.randrange(3))
 
 
+def call_otherwise(world: World, rng: random.Random) -> None:
+    """A handle whose object has another name, beside the one that it had or in its place."""
+    names = [name for kind, name in world if kind == "IPAMHandle"]
+    if names:
+        name = rng.choice(names)
+        spec = dict(world["IPAMHandle", name]["spec"])
+        if rng.random() < 0.5:
+            del world["IPAMHandle", name]
+        elif rng.random() < 0.5:
+            spec["blocks"] = rng.sample(_BLOCKS, rng.randrange(3))
+        put(world, "IPAMHandle", f"odd{rng.randrange(2)}", spec)
+
+
+def double(world: World, rng: random.Random) -> None:
+    """Two objects for one block, of which the second by name counts."""
+    spec = block_at(world, rng)
+    given = [dict(one) for one in spec["allocations"] if rng.random() < 0.7]
+    put(world, "IPAMBlock", f"{rng.choice('az')}-odd", {**spec, "allocations": given})
+
+
 def borrow(world: World, rng: random.Random) -> None:
     """An address of a block is a node's that lists it, or one like it."""
     spec, node = block_at(world, rng), rng.choice((*_NODES, "gone"))
@@ -134,7 +156,7 @@ def claim_more(world: World, rng: random.Random) -> None:
 
 _CHANGES = (
     lose("Node"), lose("IPAMBlock"), lose("IPAMHandle"), lose("BlockAffinity"), change_allocation, change_allocation,
-    change_block, change_handle, borrow, claim_more,
+    change_block, change_handle, call_otherwise, double, borrow, claim_more,
 )  # fmt: skip
 
 
@@ -167,6 +189,17 @@ def test_the_same_is_left_over_as_in_the_whole() -> None:
 
     found = {kind for seed in range(150) for kind in asyncio.run(story(seed))}
     assert found == {*get_args(What)}, "every sort of leftover was among them"
+
+
+@pytest.mark.parametrize("block", _BLOCKS[:2])
+def test_an_address_in_order_is_seen_beside_another_of_its_handle_that_is_not(block: str) -> None:
+    """All addresses of a handle leak, or none does. The other one is in the same block, or in another."""
+    world = healthy()
+    given: list[Document] = world["IPAMBlock", block_name(block)]["spec"]["allocations"]
+    given[4] |= {"handle": "net.a2", "node": "gone", "borrowed": True}
+    found, _ = asyncio.run(seen(LeanReader(cast(Store, Snapshots(world)))))
+    assert sorted(map(repr, found)) == sorted(map(repr, wholly(world)))
+    assert "leak" not in {one.what for one in found}
 
 
 def test_of_what_is_in_order_little_is_read() -> None:

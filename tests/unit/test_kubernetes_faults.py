@@ -20,9 +20,11 @@ from peering.resources.catalog import PLAN_KINDS
 from peering.resources.node import NodeSpec
 from peering.store.interest import speaker_interests
 from peering.store.kubernetes import api, connect, follower
+from peering.store.kubernetes.api import Client
 from peering.store.kubernetes.lease import Lease, held
 from peering.store.kubernetes.lease import Lost as LeaseLost
 from peering.store.kubernetes.location import Location
+from peering.store.kubernetes.store import KubernetesStore
 from peering.store.open_store import open_store
 from peering.store.protocol import Changed, Conflict, Document, NotFound, Store, StoreError, Write
 from peering.store.resources import find, put
@@ -181,6 +183,51 @@ def test_a_first_list_that_never_comes_is_told(tmp_path: Path, monkeypatch: pyte
                 await store.snapshot(["BFDProfile"])
             await cluster.server.start()
             assert (await store.snapshot(["BFDProfile"]))[0] == []
+
+    run(story)
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_a_first_list_that_is_refused_is_told_at_once(code: int, tmp_path: Path) -> None:
+    """No waiting mends it. Somebody does in the end, and the same process goes on."""
+
+    async def story() -> None:
+        async with Cluster(tmp_path) as cluster:
+            store, kinds = cluster.store(interests=()), ["BGPPeer", "BFDProfile"]
+            cluster.server.faults.next_fault = lambda verb, resource: (
+                Fault(code) if resource.startswith("bfdprofiles") else None
+            )
+            async with asyncio.timeout(10):
+                with pytest.raises(StoreError, match=f"bfdprofiles: .*{code}"):
+                    await store.snapshot(kinds)
+            cluster.server.faults.next_fault = lambda verb, resource: None
+            await until(lambda: not store.trouble())
+            assert (await store.snapshot(kinds))[0] == []
+
+    run(story)
+
+
+def test_credentials_that_are_refused_to_many_at_once_are_renewed_once(tmp_path: Path) -> None:
+    """What is under way meanwhile is asked again, and nothing is taken for a mistake of ours."""
+
+    async def story() -> None:
+        async with Cluster(tmp_path, token="first") as cluster:
+            kubeconfig, made = tmp_path / "kubeconfig", 0
+
+            async def connecting(location: Location) -> Client:
+                nonlocal made
+                made += 1
+                return await connect.connect(location, kubeconfig)
+
+            store = KubernetesStore(Location(), None, connecting)
+            assert (await store.snapshot(PLAN_KINDS))[0] == []
+            cluster.server.token = "second"
+            cluster.server.kubeconfig(kubeconfig)
+            assert (await store.snapshot(PLAN_KINDS))[0] == []
+            assert made == 2
+            await store.close()
+            with pytest.raises(StoreError, match="closed"):
+                await store.list("BGPPeer")
 
     run(story)
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from bgp_speaker.node_status import StatusWriter
+from peering import worker_process
 from peering.compile import plan
 from peering.resource import parse_resource
 from peering.resources.catalog import KINDS as CATALOG
@@ -27,7 +28,7 @@ from tests.kube_api.cluster import Cluster, run, until
 from tests.kube_api.faults import Fault
 from tests.kube_api.tables import human_duration
 from tests.unit.samples import dual_tor
-from underlay import controller
+from underlay import controller, judging
 from underlay.conditions import KINDS
 from underlay.controller import Controller, Graces
 from underlay.reports import OVERDUE_S
@@ -86,6 +87,23 @@ def count(cluster: Cluster, verb: str, *names: str) -> int:
 
 
 STATUSES = ("bgppeers", "ippools", "racks", "routereflectors", "switches")
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each in the list, one process that compiles a plan is killed. However few objects there are, one does."""
+    start, waiting = worker_process.start, list[bool]()
+
+    async def started(module: str, *arguments: str) -> asyncio.subprocess.Process:
+        process = await start(module, *arguments)
+        if waiting:
+            waiting.pop()
+            process.kill()
+        return process
+
+    monkeypatch.setattr(judging, "_FEW", 0)
+    monkeypatch.setattr(worker_process, "start", started)
+    return waiting
 
 
 def test_each_object_is_told_of_once_and_again_when_something_is_different(tmp_path: Path) -> None:
@@ -267,6 +285,56 @@ def test_what_could_not_be_written_is_written_by_the_next_look(refused: str, tmp
             for one in (*TOLD, *POOLS):
                 assert fabric.status(*one)["conditions"]
             assert await statuses.write(NOON + 2, 2.0) == 0
+
+    run(story)
+
+
+def test_while_the_plan_is_not_compiled_the_last_one_holds(tmp_path: Path, killed: list[bool]) -> None:
+    """By a process that is killed, say."""
+
+    async def story() -> None:
+        async with Cluster(tmp_path) as cluster:
+            fabric = Fabric(cluster)
+            await fabric.declare()
+            await fabric.report_all(NOON)
+            statuses = Statuses(cluster.store(()))
+            await statuses.write(NOON, 0.0)
+            before = [fabric.status(*one) for one in (*TOLD, *POOLS)]
+            rack = await fabric.store.get("Rack", "rack-1")
+            spec = {**rack.document["spec"], "switches": ["tor-1a"]}
+            await fabric.store.update("Rack", "rack-1", {**rack.document, "spec": spec})
+            statuses.notice(["Rack"])
+            killed.append(True)
+            with pytest.raises(ChildProcessError):
+                await statuses.write(NOON + 1, 1.0)
+            assert [fabric.status(*one) for one in (*TOLD, *POOLS)] == before
+            assert await statuses.write(NOON + 2, 2.0) > 0
+            assert fabric.condition("racks", "rack-1", "Ready")["observedGeneration"] == 2
+            assert fabric.status("racks", "rack-1")["sessions"]["total"] == 4
+
+    run(story)
+
+
+def test_a_controller_whose_process_is_killed_begins_another(
+    tmp_path: Path, killed: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller, "_STATUS_PAUSE_S", 0.05)
+    monkeypatch.setattr(controller, "_STATUS_PAUSES", 0)
+    monkeypatch.setattr(controller, "_SETTLE_S", 0.01)
+    killed += [True, True]
+
+    async def story() -> None:
+        async with Cluster(tmp_path) as cluster:
+            fabric = Fabric(cluster)
+            await fabric.declare()
+            said: list[str] = []
+            task = asyncio.create_task(Controller(cluster.store(()), said.append, Graces(60.0), None, False).run())
+            await until(lambda: all(fabric.status(*one) for one in (*TOLD, *POOLS)))
+            assert killed == []
+            assert said == ["the process that compiles the plan has ended (status -9) (trying again)"]
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     run(story)
 

@@ -274,6 +274,51 @@ def test_where_only_blocks_changed_nothing_is_compiled(tmp_path: Path, monkeypat
     reading(tmp_path, story)
 
 
+def test_in_a_cluster_nodes_that_do_not_matter_are_not_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them are known there only because some peer with each other; these four do not."""
+    compiled: list[Snapshot] = []
+
+    class Counting(Compiler):
+        def plan(self, snapshot: Snapshot) -> Any:
+            compiled.append(snapshot)
+            return super().plan(snapshot)
+
+    class Cluster(SqliteStore):
+        keeps_statuses = True
+
+    async def story() -> None:
+        store = Cluster(tmp_path / "store.db")
+        for resource in dual_tor():
+            await put(store, resource)
+        reader = ViewReader(store, "node-1")
+        first = await reader.read()
+        assert [*compiled[0].all("Node")] == ["node-1"]
+        assert first.plan == plan(dual_tor()).speakers["node-1"]
+        await store.delete("Node", "node-2")
+        assert (await reader.read()).plan is first.plan
+        assert len(compiled) == 1
+        peer = {"peerSelector": "rack == 'rack-2'", "nodeSelector": "rack == 'rack-1'"}
+        await store.create(
+            "BGPPeer",
+            "nodes",
+            {"apiVersion": "underlay.io/v1alpha1", "kind": "BGPPeer", "metadata": {"name": "nodes"}, "spec": peer},
+        )
+        second = await reader.read()
+        assert [*compiled[1].all("Node")] == ["node-1", "node-3", "node-4"]
+        assert first.plan is not None
+        assert second.plan is not None
+        assert {s.peer for s in second.plan.sessions} - {s.peer for s in first.plan.sessions} == {
+            "node/node-3",
+            "node/node-4",
+        }
+        await store.close()
+
+    monkeypatch.setattr(node_view, "Compiler", Counting)
+    asyncio.run(story())
+
+
 def test_while_something_cannot_be_read_the_last_policy_stays_in_force_with_the_plan(tmp_path: Path) -> None:
     async def story(store: Store, reader: ViewReader) -> None:
         await put(store, configuration("default", **DEFAULT))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
+from peering.resources.catalog import UNDERLAY
 from peering.store.kubernetes.backoff import Backoff
 from peering.store.protocol import Document, StoreError
 
@@ -31,7 +33,13 @@ _SILENCE_S = 300.0
 _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 _LONGEST_WISH_S = 30.0
 _AGAIN = frozenset((429, 500, 502, 503, 504))
-_UNAUTHORIZED, _GONE, _TOO_MANY = 401, 410, 429
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _GONE, _TOO_MANY = 401, 403, 404, 410, 429
+#: What a person can do about an answer.
+_HINTS = {
+    _UNAUTHORIZED: "the cluster does not know this user: log in again, or look at the user of the kubeconfig",
+    _FORBIDDEN: "kubectl auth can-i --list tells what this account may; config/rbac has what our processes need",
+    _NOT_FOUND: "the cluster does not have our kinds: kubectl apply -k config/crd",
+}
 _HTTP_ERROR = 400
 _BOOKMARK = "BOOKMARK"
 
@@ -70,6 +78,7 @@ class Api:
         self._connect = connect
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
+        self._closed = False
 
     async def call(
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None, kind: str = JSON
@@ -77,14 +86,15 @@ class Api:
         """What the server answers. Raises ApiError after some tries."""
         pauses, lost, renewed = Backoff(_FIRST_PAUSE_S, _LAST_PAUSE_S), False, False
         for left in reversed(range(_TRIES)):
+            client = await self._ready()
             try:
-                return await self._once(method, path, query or {}, body, kind)
+                return await self._once(client, method, path, query or {}, body, kind)
             except ApiError as error:
                 lost = lost or (error.lost and method != "GET")
                 error.lost = lost
                 if error.code == _UNAUTHORIZED and not renewed:
                     renewed = True
-                    await self.close()
+                    await self._disconnect(client)
                 elif not left or not (error.code in _AGAIN or error.code == 0):
                     raise
                 else:
@@ -113,7 +123,8 @@ class Api:
         timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_S)
         try:
             async with asyncio.timeout(_SILENCE_S):
-                response = await self._open("GET", path, words, None, JSON, timeout)
+                client = await self._ready()
+                response = await self._open(client, "GET", path, words, None, JSON, timeout)
             try:
                 if response.status >= _HTTP_ERROR:
                     raise _refusal(path, response, await response.read())
@@ -127,18 +138,26 @@ class Api:
             raise ApiError(f"{path}: the watch was cut: {_said(error)}") from error
 
     async def close(self) -> None:
-        """Lets go of all connections; the next call makes new ones."""
-        client, self._client = self._client, None
-        if client is not None:
+        """Lets go of all connections for good: what is still under way fails."""
+        self._closed = True
+        if self._client is not None:
+            await self._disconnect(self._client)
+
+    async def _disconnect(self, client: Client) -> None:
+        """The next call makes new connections. Of many that were refused at once only the first ends anything."""
+        if self._client is client:
+            self._client = None
             await client.close()
 
-    async def _once(self, method: str, path: str, query: Mapping[str, str], body: Any, kind: str) -> Document:
+    async def _once(
+        self, client: Client, method: str, path: str, query: Mapping[str, str], body: Any, kind: str
+    ) -> Document:
         timeout = aiohttp.ClientTimeout(total=_REQUEST_S, connect=_CONNECT_S)
         try:
-            response = await self._open(method, path, query, body, kind, timeout)
+            response = await self._open(client, method, path, query, body, kind, timeout)
             text = await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise ApiError(f"the API server does not answer: {_said(error)}") from error
+            raise ApiError(f"the API server does not answer{_unreachable(error)}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(f"the API server did not answer: {_said(error)}", lost=True) from error
         if response.status >= _HTTP_ERROR:
@@ -150,21 +169,34 @@ class Api:
         return answer
 
     async def _open(
-        self, method: str, path: str, query: Mapping[str, str], body: Any, kind: str, limits: aiohttp.ClientTimeout
+        self,
+        client: Client,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Any,
+        kind: str,
+        limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        client = await self._ready()
         configuration = client.configuration
         headers = {"Accept": JSON, "User-Agent": client.user_agent, "Content-Type": kind}
         token = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
         if token:
             headers["Authorization"] = token
         url = f"{configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
-        answer = await client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limits)
+        try:
+            answer = await client.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limits)
+        except (AssertionError, RuntimeError) as error:  # so aiohttp says that it was closed under a request
+            if client is self._client:
+                raise
+            raise ApiError(f"{path}: the connections were closed meanwhile", lost=True) from error
         response: aiohttp.ClientResponse = answer.response
         return response
 
     async def _ready(self) -> Client:
         async with self._connecting:
+            if self._closed:
+                raise StoreError("the store is closed")
             if self._client is None:
                 self._client = await self._connect()
             return self._client
@@ -202,10 +234,17 @@ def _refusal(path: str, response: aiohttp.ClientResponse, text: bytes) -> ApiErr
     except (ValueError, KeyError, TypeError):
         message = text.decode(errors="replace").strip()[:200] or str(response.reason)
     code = response.status
+    hint = f" ({_HINTS[code]})" if code in _HINTS and (code != _NOT_FOUND or _is_kind_of_ours(path)) else ""
     wish = response.headers.get("Retry-After", "")
     seconds = min(float(wish), _LONGEST_WISH_S) if wish.isdigit() else 0.0
     made = Gone if code == _GONE else ApiError
-    return made(f"{path}: {message} ({code})", code, seconds, lost=code in _AGAIN and code != _TOO_MANY)
+    return made(f"{path}: {message} ({code}){hint}", code, seconds, lost=code in _AGAIN and code != _TOO_MANY)
+
+
+def _is_kind_of_ours(path: str) -> bool:
+    """Whether all objects of a kind are asked for, and not one of them."""
+    root, _, plural = path.rpartition("/")
+    return root == f"/apis/{UNDERLAY}" and bool(plural)
 
 
 def _event(path: str, event: Document) -> Document:
@@ -218,3 +257,15 @@ def _event(path: str, event: Document) -> Document:
 
 def _said(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+def _unreachable(error: aiohttp.ClientError | TimeoutError) -> str:
+    """Where nobody answers, and why, as the kernel has it."""
+    if not isinstance(error, aiohttp.ClientConnectorError):
+        return f": {_said(error)}"
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, ConnectionError) and cause.errno is not None:
+        why = os.strerror(cause.errno)
+    else:
+        why = getattr(cause, "strerror", None) or _said(cause)
+    return f" at {error.host}:{error.port}: {why}"

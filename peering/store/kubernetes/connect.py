@@ -19,7 +19,7 @@ from kubernetes.aio.config.incluster_config import (
     SERVICE_TOKEN_FILENAME,
     load_incluster_config,
 )
-from kubernetes.aio.config.kube_config import load_kube_config
+from kubernetes.aio.config.kube_config import list_kube_config_contexts, load_kube_config
 
 from peering.store.kubernetes.location import NAMESPACE, Location
 from peering.store.protocol import StoreError
@@ -40,7 +40,7 @@ async def connect(location: Location, kubeconfig: Path | None = None) -> Client:
         else:
             await _load_kubeconfig(location, str(kubeconfig or _existing_paths()), configuration)
     except (ConfigException, OSError, yaml.YAMLError) as error:
-        raise StoreError(f"--store kubernetes: {error}") from error
+        raise StoreError(f"--store kubernetes: {' '.join(str(error).split())}") from error
     # Each watch keeps a connection: with a limit, many of them would leave none for requests.
     configuration.connection_pool_maxsize = 0
     client: Client = ApiClient(configuration)
@@ -72,6 +72,12 @@ def _existing_paths() -> str:
 
 
 async def _load_kubeconfig(location: Location, paths: str, configuration: Configuration) -> None:
+    try:
+        known = {one["name"] for one in list_kube_config_contexts(paths)[0]}
+    except (AttributeError, KeyError, TypeError) as error:  # the client takes the shape of the file for granted
+        raise ConfigException(f"{paths} is no kubeconfig") from error
+    if location.context and location.context not in known:
+        raise ConfigException(f"{paths} has no context {location.context} (there are: {', '.join(sorted(known))})")
     await load_kube_config(
         config_file=paths,
         context=location.context or None,

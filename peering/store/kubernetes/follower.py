@@ -30,7 +30,9 @@ _WATCH_S = (1800, 3600)
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.5, 30.0
 #: Between two looks at what may be read and not be watched.
 _LOOK_S = (240, 360)
-_FORBIDDEN, _NOT_FOUND, _TIMEOUT = 403, 404, 504
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TIMEOUT = 401, 403, 404, 504
+#: What no waiting mends: somebody has to do something.
+_REFUSALS = frozenset((_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND))
 #: Between the end of a watch and the next one: many end at once when a server does.
 _AGAIN_S = 1.0
 #: So often a server that does not know what was seen already is taken for one that is behind.
@@ -56,6 +58,7 @@ class Follower:
         self.objects: dict[str, Packed] = {}
         self.synced = asyncio.Event()
         self.trouble = ""
+        self.is_refused = False
         self._api = api
         self._told = told
         self._when_synced = when_synced
@@ -80,8 +83,9 @@ class Follower:
                 self.trouble = str(error)
                 self._count_future(error)
                 pause = await self._pause_after(error)
-            except StoreError as error:
-                self.trouble = str(error)
+                self.is_refused = error.code in _REFUSALS and not self.synced.is_set()
+            except StoreError as error:  # there is no way to the cluster, such as no kubeconfig
+                self.trouble, self.is_refused = str(error), not self.synced.is_set()
                 pause = self._backoff.delay()
             self._go_by_last_seen()
             await asyncio.sleep(pause)

@@ -19,6 +19,8 @@ from peering.store.protocol import Document, StoreError
 
 #: So long a reader waits for the first lists.
 _FIRST_LISTS_S = 30.0
+#: So often it looks whether one of them was refused, which no waiting mends.
+_REFUSED_LOOK_S = 0.2
 #: After a change so long is waited for others before it is on disk. Without one the file is touched so often.
 _KEPT_AFTER_S, _STILL_HOLDS_S = 2.0, 60.0
 #: What was known when the following began: source -> name -> fingerprint.
@@ -91,7 +93,11 @@ class Following:
         try:
             async with asyncio.timeout(_FIRST_LISTS_S):
                 while waiting := [one for one in self._of(wanted | self._deciding) if not one.synced.is_set()]:
-                    await waiting[0].synced.wait()
+                    if refused := next((one.trouble for one in waiting if one.is_refused), ""):
+                        raise StoreError(refused)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_REFUSED_LOOK_S):
+                            await waiting[0].synced.wait()
                     self._adjust({})
         except TimeoutError:
             said = next((one.trouble for one in waiting if one.trouble), "the first lists take too long")

@@ -113,15 +113,15 @@ class KubernetesStore:
         await self._following.ready(here)
         parts = await self._reader.read_all([kind for kind in wanted if kind not in here and kind != _SECRET])
         parts |= {kind: [*self._following.parts(kind)] if kind in _DECLARED else [] for kind in here}
-        stored = [one for kind in wanted if kind not in here and kind != _SECRET for one in joined(parts[kind])]
-        stored += [one for kind in here for one in self._following.all(kind)]
+        found: dict[str, Sequence[Stored]] = {kind: self._following.all(kind) for kind in here}
+        found |= {kind: joined(parts[kind]) for kind in wanted if kind not in here and kind != _SECRET}
         # Nothing may come between what the followers know and the place: it would be told to nobody.
-        place = self._changes.next_place(max((one.version for found in parts.values() for one in found), default=0))
+        place = self._changes.next_place(max((one.version for some in parts.values() for one in some), default=0))
         if _SECRET in wanted and _SECRET not in here:
-            parts[_SECRET] = await self._reader.read_secrets(stored)
-            stored += joined(parts[_SECRET])
+            parts[_SECRET] = await self._reader.read_secrets(one for some in found.values() for one in some)
+            found[_SECRET] = joined(parts[_SECRET])
         self._remember(place, wanted, parts)
-        return sorted(stored, key=lambda one: (one.kind, one.name)), place
+        return [one for kind in wanted for one in found[kind]], place
 
     async def put_in_order(self) -> Sequence[str]:
         return await label(self._api, [self._sources(kind)[0] for kind in (_AFFINITY, "IPAMBlock")])
