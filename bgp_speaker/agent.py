@@ -17,7 +17,6 @@ help with graceful restart keep forwarding until the next agent is there.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
@@ -32,9 +31,10 @@ from bgp_speaker.exabgp_events import EndOfRib, Event, PeerOpen, PeerState, Rout
 from bgp_speaker.exabgp_user import DEFAULT_USER
 from bgp_speaker.import_policy import ImportPolicy
 from bgp_speaker.initial_sync import InitialSync
-from bgp_speaker.node_drain import NodeDrain
+from bgp_speaker.node_drain import NodeDrain, UnusedPodCidrs, nobody_knows
 from bgp_speaker.node_state import NodeState
 from bgp_speaker.node_status import StatusWriter
+from bgp_speaker.node_troubles import LISTENING, NodeTroubles
 from bgp_speaker.node_view import WATCHED, NodeView, ViewReader
 from bgp_speaker.peer_announcer import PeerAnnouncer
 from bgp_speaker.peer_routes import peer_routes
@@ -48,6 +48,7 @@ from bgp_speaker.session_notes import session_notes
 from bgp_speaker.session_objections import spoken
 from bgp_speaker.session_table import SessionTable
 from peering.addressing import aggregates_of
+from peering.pod_cidrs import of_node
 from peering.prefixes import format_address
 from peering.resource import Resource
 from peering.resources.observed import BGPNodeStatusSpec, PeerStatus
@@ -69,9 +70,6 @@ _STATUS_PAUSE_S = 0.5
 _SHORTEST_SYNC_S = 10.0
 _CONTESTED = "somebody else writes the report of this node, too: have two machines its name?"
 _GONE_TWICE_S = 1.0
-#: What ExaBGP logs when it cannot listen, and what exabgp_launch.py logs when it can again.
-_CANNOT_LISTEN = re.compile(r"can not bind to \S+ \((.*)\)")
-_LISTENS = "listening on every address"
 
 
 class Speaker:
@@ -85,6 +83,7 @@ class Speaker:
         claim: ClaimBlocks,
         log: Log,
         exabgp_user: str = DEFAULT_USER,
+        unused_pod_cidrs: UnusedPodCidrs = nobody_knows,
     ) -> None:
         self._node = node
         self._store = store
@@ -100,7 +99,7 @@ class Speaker:
         self._sessions = SessionTable()
         self._announcer = PeerAnnouncer()
         self._rendered: Rendered | None = None
-        self._problems: dict[str, str] = {}
+        self._troubles = NodeTroubles(log)
         self._limits = LimitWatch()
         self._sync: InitialSync | None = None
         self._exabgp_restarts = 0
@@ -110,7 +109,7 @@ class Speaker:
         self._stopped = asyncio.Event()
         self._status = StatusWriter(store, node)
         self._reader = ViewReader(store, node)
-        self._drain = NodeDrain(store, node, self._on_blocks_used, log)
+        self._drain = NodeDrain(store, node, self._on_blocks_used, log, unused_pod_cidrs)
         self._seeing = Reconciler("store", self._see, log)
         self._claiming = Reconciler("ipam", self._claim_blocks, log)
         self._configuring = Reconciler("exabgp", self._configure, log)
@@ -200,7 +199,8 @@ class Speaker:
             await asyncio.sleep(_GONE_TWICE_S)
             view = await self._reader.read()
         self._view = view
-        if self._drain.follow(view.drain):
+        self._troubles.note("node", _unplanned(view))
+        if self._drain.follow(view.drain, of_node(view.node, view.pools)):
             self._log(f"drain: {self._drain.phase}")
         self._plan = replace(view.plan, sessions=spoken(view.plan, view.passwords)) if view.plan else None
         if before is None or _decides_routes(view) != _decides_routes(before):
@@ -235,9 +235,9 @@ class Speaker:
         try:
             await self._claim(self._store, self._view.node, self._view.pools)
         except WILL_HEAL as error:
-            self._note("ipam", str(error))
+            self._troubles.note("ipam", str(error))
             raise
-        self._note("ipam", "")
+        self._troubles.note("ipam", "")
 
     async def _configure(self) -> None:
         """Brings ExaBGP to the sessions of the plan; without a plan there is no ExaBGP."""
@@ -256,7 +256,7 @@ class Speaker:
                 passwords=view.passwords,
             )
         except ValueError as error:
-            self._note("exabgp", f"{error}; the sessions stay as they are")
+            self._troubles.note("exabgp", f"{error}; the sessions stay as they are")
             return
         peers = [s.peer_address for s in view.plan.sessions if s.name not in rendered.omitted]
         self._rendered = rendered
@@ -266,9 +266,9 @@ class Speaker:
         try:
             outcome = await exabgp.start(rendered.text)
         except (ConfigRefused, ExaBGPFailed) as error:
-            self._note("exabgp", str(error))
+            self._troubles.note("exabgp", str(error))
         else:
-            self._note("exabgp", "")
+            self._troubles.note("exabgp", "")
             if outcome != "unchanged":
                 self._log(f"exabgp {outcome}: generation {rendered.generation}, {len(peers)} sessions")
         self._announcing.trigger()
@@ -281,7 +281,7 @@ class Speaker:
         return ExaBGP(
             self._run_dir,
             on_event=self._on_event,
-            log=self._hear,
+            log=self._troubles.hear,
             user=self._exabgp_user,
             orphan_timeout=max(restart, _SHORTEST_SYNC_S),
         )
@@ -298,15 +298,6 @@ class Speaker:
             await exabgp.stop()
             self._sessions.all_down("the speaker ended the session", time.time())
             self._announcer.forget()
-
-    def _hear(self, line: str) -> None:
-        """A line about ExaBGP, or of its log."""
-        self._log(line)
-        found = _CANNOT_LISTEN.search(line)
-        if found:
-            self._note("listening", found[1])
-        elif _LISTENS in line:
-            self._note("listening", "")
 
     def _on_event(self, event: Event | Connected | Exited) -> None:
         """Called for every event of ExaBGP, in order; quick, and never blocks."""
@@ -359,7 +350,7 @@ class Speaker:
         self._log(f"exabgp ended ({event.reason}): kernel routes stay, it is started again")
         self._store.tell(_REPORT, self._node, exabgp_event(event.reason))
         self._exabgp_restarts += 1
-        self._note("listening", "")
+        self._troubles.note(LISTENING, "")
         self._rib.exabgp_died(now)
         self._sessions.all_down("ExaBGP ended", time.time())
         self._announcer.forget()
@@ -390,7 +381,7 @@ class Speaker:
             refused = await self._announcer.announce(exabgp, everything, plan.sessions, up)
             everybody = shut_down and not refused and up >= set(self._sessions.up())
             self._drain.told(everybody=everybody, now=time.monotonic())
-            self._note("announcements", f"ExaBGP refused {refused[0]!r}" if refused else "")
+            self._troubles.note("announcements", f"ExaBGP refused {refused[0]!r}" if refused else "")
             self._reporting.trigger()
 
     async def _write_routes(self) -> None:
@@ -412,12 +403,6 @@ class Speaker:
         self._announcing.trigger()
         self._reporting.trigger()
 
-    def _note(self, about: str, problem: str) -> None:
-        """Keeps what is wrong for the status, and says it once."""
-        if problem and self._problems.get(about) != problem:
-            self._log(f"{about}: {problem}")
-        self._problems[about] = problem
-
     async def _report(self) -> None:
         view = self._view
         if view is None:
@@ -431,13 +416,13 @@ class Speaker:
             sessions=self._rows(view, session_notes(view.plan, view.policy, usages) if view.plan else {}),
             blocks=(*view.blocks, *view.borrowed),
             kernel_routes=self._route_count,
-            problems=(*problems, *filter(None, self._problems.values())),
+            problems=(*problems, *self._troubles.now()),
             exabgp_restarts=self._exabgp_restarts,
             drain=self._drain.phase,
             kept=self._drain.kept(view),
         )
         await self._status.write(self._reported, time.time())
-        self._note("report", _CONTESTED if self._status.is_contested else "")
+        self._troubles.note("report", _CONTESTED if self._status.is_contested else "")
 
     def _rows(self, view: NodeView, notes: dict[str, str]) -> tuple[PeerStatus, ...]:
         sessions = view.plan.sessions if view.plan else ()
@@ -449,6 +434,13 @@ class Speaker:
             self._announcer.counts(),
             {**notes, **self._unreached},
         )
+
+
+def _unplanned(view: NodeView) -> str:
+    """Why there is nothing to do for the node; empty when there is."""
+    if view.node is None:
+        return "there is no such Node"
+    return "" if view.plan else "the plan has no speaker for it: underlay lint tells why"
 
 
 def _discarded(view: NodeView) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ the line, and that the fabric has moved is believed after the settle time. A pee
 draining starts the time again; one that comes up later hears at once what is left. After a restart of the agent a
 drain begins again, with routes that others already hold for the last resort.
 
-What is left: blocks in which a pod has its address, borrowed addresses, and what is announced for services unless
-other nodes announce it too. `Everything` leaves nothing. Loopbacks always stay: sessions stand on them.
+What is left: blocks in which a pod has its address, podCIDRs in which one has or may have, borrowed addresses, and what
+is announced for services unless other nodes announce it too. `Everything` leaves nothing. Loopbacks always stay:
+sessions stand on them.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Held:
 
 
 def left(held: Held, extent: Extent | None, unused: Collection[str], shared: Collection[str]) -> Held:
-    """Of a drained node: `unused` are blocks without a pod of the node, `shared` what others announce for services."""
+    """Of a drained node: `unused` are blocks and podCIDRs without a pod, `shared` what others announce for services."""
     if extent == "Everything":
         return Held()
     return Held(

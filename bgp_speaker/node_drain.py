@@ -1,13 +1,13 @@
 """A node's drain in the agent: the state of draining.py, and the blocks that are in use, which only a drain asks for.
 
 Blocks are watched while a drain is wanted and no longer: each pod writes them. One that was not read, or cannot be,
-counts as used.
+counts as used. Of podCIDRs the store does not know; who serves the node's pods is asked every second, if anybody does.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 from bgp_speaker import draining
@@ -19,22 +19,41 @@ from peering.resources.ipam import IPAMBlockSpec
 from peering.store.protocol import Store
 from peering.store.resources import Loader
 
+#: Of a node's podCIDRs those in which no pod has an address. May read a disk.
+UnusedPodCidrs = Callable[[Iterable[str]], frozenset[str]]
+
 _KINDS = ("IPAMBlock",)
 _RETRY_S = 1.0
+_LOOK_S = 1.0
+
+
+def nobody_knows(_: Iterable[str]) -> frozenset[str]:
+    """Where another's plugins serve the node's pods."""
+    return frozenset()
 
 
 class NodeDrain:
     """`changed` is called when other blocks are in use."""
 
-    def __init__(self, store: Store, node: str, changed: Callable[[], None], log: Log) -> None:
+    def __init__(
+        self,
+        store: Store,
+        node: str,
+        changed: Callable[[], None],
+        log: Log,
+        unused_pod_cidrs: UnusedPodCidrs = nobody_knows,
+    ) -> None:
         self._store = store
         self._node = node
         self._changed = changed
         self._log = log
+        self._ask = unused_pod_cidrs
         self._wish = DrainWish()
         self._state = SERVING
         self._wanted, self._over = asyncio.Event(), asyncio.Event()
         self._unused: frozenset[str] = frozenset()
+        self._pod_cidrs: tuple[str, ...] = ()
+        self._unused_pod_cidrs: frozenset[str] = frozenset()
 
     @property
     def phase(self) -> Phase:
@@ -45,16 +64,17 @@ class NodeDrain:
         """Whether what is announced is to be the last resort."""
         return self._state.phase != "serving"
 
-    def follow(self, wish: DrainWish) -> bool:
-        """What is wanted now; whether the phase is another one by it."""
-        self._wish = wish
+    def follow(self, wish: DrainWish, pod_cidrs: tuple[str, ...] = ()) -> bool:
+        """What is wanted now of a node with these podCIDRs; whether the phase is another one by it."""
+        self._wish, self._pod_cidrs = wish, pod_cidrs
+        self._unused_pod_cidrs &= frozenset(pod_cidrs)
         if wish.extent:
             self._over.clear()
             self._wanted.set()
         else:
             self._wanted.clear()
             self._over.set()
-            self._unused = frozenset()
+            self._unused = self._unused_pod_cidrs = frozenset()
         return self._become(draining.wanted(self._state, wish.extent is not None))
 
     def told(self, *, everybody: bool, now: float) -> None:
@@ -70,7 +90,7 @@ class NodeDrain:
         held = Held(view.blocks, view.borrowed, (*view.services.ranges, *view.services.addresses))
         if self.phase != "drained":
             return held
-        return draining.left(held, self._wish.extent, self._unused, view.services.shared)
+        return draining.left(held, self._wish.extent, self._unused | self._unused_pod_cidrs, view.services.shared)
 
     def kept(self, view: NodeView) -> tuple[str, ...]:
         """What a drained node announces still."""
@@ -82,9 +102,12 @@ class NodeDrain:
         while True:
             await self._wanted.wait()
             async with asyncio.TaskGroup() as group:
-                watching = group.create_task(self._watch_again_and_again())
+                tasks = [
+                    group.create_task(work()) for work in (self._watch_again_and_again, self._look_again_and_again)
+                ]
                 await self._over.wait()
-                watching.cancel()
+                for task in tasks:
+                    task.cancel()
 
     async def _watch_again_and_again(self) -> None:
         said = ""
@@ -96,6 +119,15 @@ class NodeDrain:
                     said = str(error)
                     self._log(f"drain: {error} (watching again)")
             await asyncio.sleep(_RETRY_S)
+
+    async def _look_again_and_again(self) -> None:
+        while True:
+            pod_cidrs = self._pod_cidrs
+            unused = await asyncio.to_thread(self._ask, pod_cidrs)
+            if pod_cidrs == self._pod_cidrs and unused != self._unused_pod_cidrs:
+                self._unused_pod_cidrs = unused
+                self._changed()
+            await asyncio.sleep(_LOOK_S)
 
     async def _watch(self) -> None:
         loader = Loader(self._store)

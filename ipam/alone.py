@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -29,7 +29,7 @@ from ipam.cni_errors import TABLE
 from ipam.cni_plugin import TRY_AGAIN, CniError
 from ipam.documents import read_declared
 from ipam.errors import IpamError, StoreBusy
-from ipam.keeping import Entry, Known, NothingKept, choose, families_left, keeps
+from ipam.keeping import Entry, Gift, Known, NothingKept, choose, families_left, keeps
 from ipam.node_files import Damaged, NodeFiles, Occupied
 from ipam.reach import Reach, is_away
 from ipam.requests import Declared, Request
@@ -39,6 +39,7 @@ from peering.resources.ipam import IPAMBlockSpec
 from peering.store.protocol import Event, Store, StoreError
 
 T = TypeVar("T")
+W = TypeVar("W")
 Log = Callable[[str], None]
 Wish = Callable[[Declared], Request]
 
@@ -78,6 +79,7 @@ class Alone:
         self._follow = follow
         self._clock = clock
         self._turn = asyncio.Lock()
+        self._closed = False
         self._reach = Reach(store)
         self._told: dict[str, tuple[Given, ...]] = {}
         self._changed = True
@@ -99,8 +101,10 @@ class Alone:
         return self._files.given
 
     def close(self) -> None:
-        """Lets another process of the node go on."""
-        self._files.close()
+        """Lets another process of the node go on, as soon as this one is not in the middle of something."""
+        self._closed = True
+        if not self._turn.locked():
+            self._files.close()
 
     # With the store, or without
 
@@ -111,8 +115,7 @@ class Alone:
         with_store: Callable[[], Awaitable[Sequence[list[Given] | Exception]]],
     ) -> list[list[Given] | Exception]:
         """As `with_store`, where that is possible; else as far as the node can do it alone. Raises CniError."""
-        async with self._turn:
-            self._open()
+        async with self._in_turn():
             self._changed = True
             try:
                 answers = list(await self._reach.run(lambda: self._caught_up(with_store)))
@@ -121,8 +124,7 @@ class Alone:
             for answer in answers:
                 if isinstance(answer, StoreError) and is_away(answer):
                     self._reach.lost(answer)
-            with _disk(self._files.folder):
-                await self._note(handles, answers)
+            await self._note(handles, answers)
             return [
                 await self._give(handle, wish, answer) if isinstance(answer, Exception) and is_away(answer) else answer
                 for handle, wish, answer in zip(handles, wishes, answers, strict=True)
@@ -131,16 +133,17 @@ class Alone:
     async def release(self, handle: str, with_store: Callable[[], Awaitable[T]]) -> T:
         """As `with_store`, which frees what the handle has; but what was given alone is written before."""
         self._open()
-        self._told.pop(handle, None)
         self._changed = True
-        if self._unwritten():
-            async with self._turn:
-                await self._reach.run(self._take_up)
-        released = await self._reach.run(with_store)
-        if handle in self.entries:
-            with _disk(self._files.folder):
-                await asyncio.to_thread(self._files.drop, handle)
-        return released
+        try:
+            if not self.entries:
+                return await self._reach.run(with_store)
+            async with self._in_turn():  # or somebody writes the handle's entry after it was freed
+                released = await self._reach.run(lambda: self._caught_up(with_store))
+                if handle in self.entries:
+                    await self._write(self._files.drop, handle)
+            return released
+        finally:
+            self._told.pop(handle, None)
 
     async def reach(self, with_store: Callable[[], Awaitable[T]]) -> T:
         """As `with_store`. Raises StoreError, at once while the store is known to be away."""
@@ -155,13 +158,14 @@ class Alone:
                 return
             if self.away and not await self._reach.is_there():
                 return
-            async with self._turn:
+            async with self._in_turn():
                 await self._reach.patiently(self._look_after)
                 self._reach.found()
-        except StoreError as error:
-            self._reach.lost(error)
-        except (IpamError, CniError):
-            self._reach.found()  # what is wrong instead, the next request says
+        except (StoreError, IpamError, CniError) as error:
+            if is_away(error):
+                self._reach.lost(error)
+            else:
+                self._reach.found()  # what is wrong instead, the next request says
 
     def held(self, handle: str) -> set[str]:
         """What the handle has, as far as is known without the store."""
@@ -183,8 +187,21 @@ class Alone:
 
     # Inside
 
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncIterator[None]:
+        """Nothing else is given or written down meanwhile, by this process or another. Raises CniError."""
+        async with self._turn:
+            self._open()
+            try:
+                yield
+            finally:
+                if self._closed:
+                    self._files.close()
+
     def _open(self) -> None:
         """Raises CniError: nothing is given or freed by two, nor by one who cannot write it down."""
+        if self._closed:
+            raise CniError(TRY_AGAIN, f"the agent of Node/{self._node} ends", "the next one goes on")
         if self._files.is_open:
             return
         try:
@@ -215,23 +232,15 @@ class Alone:
             except (Held, IpamError) as error:
                 await self._refuse(entry, str(error))
                 continue
-            with _disk(self._files.folder):
-                await asyncio.to_thread(self._strike_off, entry)
+            await self._write(self._files.strike_off, entry)
             self._told[handle] = _given(entry)
             self._log(f"cni: {', '.join(entry.addresses)} of {_whose(entry.holder)} is in the store now")
-
-    def _strike_off(self, entry: Entry) -> None:
-        """From now on it stands among what is in use, as what was given with the store."""
-        if self._files.known is not None:
-            self._files.know(self._files.known.noting(entry.holder, entry.gifts, entry.at))
-        self._files.drop(entry.holder.handle)
 
     async def _refuse(self, entry: Entry, why: str) -> None:
         """Somebody has changed the store by hand. The pod has its address all the same, so the entry stays."""
         if entry.refused == why:
             return
-        with _disk(self._files.folder):
-            await asyncio.to_thread(self._files.give, replace(entry, refused=why))
+        await self._write(self._files.give, replace(entry, refused=why))
         addresses = ", ".join(entry.addresses)
         said = f"{_whose(entry.holder)} has {addresses} since the store was away, and may not have it: {why}"
         self._log(f"cni: {said}; delete the pod")
@@ -254,23 +263,28 @@ class Alone:
         except (CniError, IpamError) as refusal:
             return refusal
         entry = Entry(request.holder(self._node), gifts, now)
-        with _disk(self._files.folder):
-            await asyncio.to_thread(self._files.give, entry)
+        await self._write(self._files.give, entry)
         self._log(f"cni: {', '.join(entry.addresses)} given to {_whose(entry.holder)} without the store: {error}")
         return list(_given(entry))
 
     async def _note(self, handles: Sequence[str], answers: Iterable[list[Given] | Exception]) -> None:
-        """What is told is remembered; what is kept and given with the store is on disk before anybody hears of it."""
-        known = self._files.known
-        for handle, answer in zip(handles, answers, strict=True):
-            if isinstance(answer, Exception):
-                continue
-            self._told[handle] = tuple(answer)
-            if known is not None:
-                gifts = [(one.block, ordinal_of(one.address, one.block)) for one in answer]
-                known = known.noting(Holder(handle, self._node), gifts, self._clock())
-        if known is not None:
-            await asyncio.to_thread(self._files.know, known)
+        """What is kept and given with the store is on disk before anybody hears of it; what is told is remembered."""
+        told = {
+            h: tuple(answer) for h, answer in zip(handles, answers, strict=True) if not isinstance(answer, Exception)
+        }
+        now = self._clock()
+        uses = [(Holder(handle, self._node), list(map(_gift, given)), now) for handle, given in told.items()]
+        await self._write(self._files.note, uses)
+        self._told |= told
+
+    async def _write(self, change: Callable[[W], None], what: W) -> None:
+        """Changes the files. Raises CniError. Who is cancelled waits for the disk: nothing is written after him."""
+        with _disk(self._files.folder):
+            writing = asyncio.ensure_future(asyncio.to_thread(change, what))
+            try:
+                await asyncio.shield(writing)
+            finally:
+                await asyncio.wait((writing,))
 
     def _has_work(self) -> bool:
         followed = self._follow() if self._follow is not None else None
@@ -302,24 +316,30 @@ class Alone:
         return self._follow()
 
     async def _see_to_blocks(self, declared: Declared, specs: Sequence[IPAMBlockSpec]) -> None:
-        """What is given up goes from the disk first; what is kept comes onto it last."""
-        wanted = keeps(specs, declared)
-        certain = {spec.cidr: min(spec.kept, wanted[spec.cidr]) for spec in specs}
+        """What is given up goes from the disk first; what is kept comes onto it last, and after a write of the block.
+
+        Also where the block says already that it is kept: the process before this one may have given it up at its
+        end, and its write be on the way still. It is lost after this one.
+        """
+        wanted, known = keeps(specs, declared), self._files.known
+        on_disk = {cidr: spec.kept for cidr, spec in known.blocks.items()} if known else {}
+        certain = {spec.cidr: min(spec.kept, wanted[spec.cidr], on_disk.get(spec.cidr, 0)) for spec in specs}
         await self._know(declared, [spec.model_copy(update={"kept": certain[spec.cidr]}) for spec in specs])
         after = []
         for spec in specs:
-            changed = (
-                spec if spec.kept == wanted[spec.cidr] else await self._allocator.keep(spec.cidr, wanted[spec.cidr])
-            )
+            cidr, settled = spec.cidr, spec.kept == wanted[spec.cidr] == certain[spec.cidr]
+            changed = spec if settled else await self._allocator.keep(cidr, wanted[cidr])
             if changed is not None:
                 after.append(changed)
         self._changed = self._changed or len(after) < len(specs)
         await self._know(declared, after)
 
     async def _know(self, declared: Declared, specs: Sequence[IPAMBlockSpec]) -> None:
-        known = Known(declared, {spec.cidr: spec for spec in specs if spec.kept})
-        with _disk(self._files.folder):
-            await asyncio.to_thread(self._files.know, known)
+        await self._write(self._files.know, Known(declared, {spec.cidr: spec for spec in specs if spec.kept}))
+
+
+def _gift(given: Given) -> Gift:
+    return given.block, ordinal_of(given.address, given.block)
 
 
 def _given(entry: Entry) -> tuple[Given, ...]:

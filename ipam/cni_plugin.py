@@ -4,6 +4,8 @@
     /usr/bin/python3 -IS underlay-ipam < network-configuration    (CNI_COMMAND and its like in the environment)
 
 Only the standard library, one file, runnable by path, and as few imports as can be: `json` would be half of its time.
+One file, however long: the agent puts a copy of it among the node's plugins (conflist.py), where it stands alone. Run
+with -I it finds no module beside itself, and none of ours need be on the node: the agent may run in a container.
 CNI 1.0.0 and 1.1.0 (ADD, DEL, CHECK, GC, STATUS, VERSION). It has two places in a list of plugins:
 
 - as the IPAM plugin of `ptp`, where the configuration has an `ipam` section: everything but VERSION is the agent's;

@@ -44,6 +44,8 @@ def take_all(folder: Path) -> Iterator[Deletion]:
         taken = path if path.name.startswith(_TAKEN) else path.rename(path.with_name(_TAKEN + path.name))
         try:
             attachment = _read(taken.read_bytes())
+        except FileNotFoundError:
+            continue  # it was applied a moment ago: the same DEL waited, and was told once more
         except (ValueError, KeyError, TypeError):
             taken.rename(taken.with_name(_ASIDE + path.name))
             continue

@@ -22,11 +22,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ipam import cni_plugin
+from ipam import cni_plugin, host_local
 from ipam.cni_plugin import QUEUE, SOCKET
 from ipam.cni_request import ANNOTATIONS
 
 PLUGIN = "underlay-ipam"
+NETWORK = "k8s-pod-network"
 #: Runtimes take the first of the folder.
 FILE_NAME = "10-underlay.conflist"
 _SYSTEMS_PYTHON = "/usr/bin/python3"
@@ -42,7 +43,7 @@ class Conflist:
 
     mtu: int
     version: str = "1.0.0"
-    network: str = "k8s-pod-network"
+    network: str = NETWORK
     socket: Path = Path(SOCKET)
     queue: Path = Path(QUEUE)
     pod_cidrs: tuple[str, ...] = ()
@@ -75,7 +76,7 @@ class Conflist:
             "type": "host-local",
             "ranges": [[{"subnet": cidr}] for cidr in self.pod_cidrs],
             "routes": [{"dst": default} for default in defaults],
-            "dataDir": str(self.socket.parent / "host-local"),
+            "dataDir": str(self.socket.parent / host_local.FOLDER),
         }
 
     def text(self) -> str:

@@ -7,27 +7,33 @@
 Each file is written beside itself, synced, renamed and the folder synced: after a crash it is the old one or the new
 one. `known.json` is of one start of the machine: a node that was off for long may have lost its blocks, and has no pod
 that could not wait. `given.json` counts always; one that cannot be read is for a person, since nobody else knows
-what stands in it.
+what stands in it. It says each address twice, by its block and as text, so that a slip of who mends it is found.
+
+A thread goes on when nobody waits for it any more. So every change is made to what is there at that moment, one after
+the other; and who has closed the files writes nothing, since another process may have them.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ipam.block import Holder
-from ipam.keeping import Entry, Known
+from ipam.keeping import Entry, Gift, Known
 from ipam.requests import Declared
 from peering.resource import Resource, parse_resource
 from peering.resources.ipam import IPAMBlockSpec
 from peering.resources.pools import IPAMConfigurationSpec
 
 Json = dict[str, Any]
+#: Who has which addresses, since when in Unix seconds.
+Use = tuple[Holder, Iterable[Gift], float]
 
 _LOCK, _KNOWN, _GIVEN = "lock", "known.json", "given.json"
 _VERSION = 1
@@ -43,7 +49,10 @@ class Damaged(Exception):
 
 
 class NodeFiles:
-    """The files in the folder of one node; `given` by handle. Threads may write: each waits for the others."""
+    """The files in the folder of one node; `given` by handle. Threads may write: each waits for the others.
+
+    Who writes raises OSError; else it is on disk on return.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -68,7 +77,7 @@ class NodeFiles:
         except BlockingIOError:
             os.close(lock)
             raise Occupied(f"another process has {self.folder / _LOCK}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError) as error:
             os.close(lock)
             raise Damaged(f"{self.folder / _GIVEN} cannot be read: {error}") from None
         except BaseException:
@@ -77,27 +86,52 @@ class NodeFiles:
         self._lock = lock
 
     def close(self) -> None:
-        """Lets another process have them."""
-        if self.is_open:
-            os.close(self._lock)
-            self._lock = -1
+        """Lets another process have them, once nobody writes any more."""
+        with self._writing:
+            if self.is_open:
+                os.close(self._lock)
+                self._lock = -1
 
     def know(self, known: Known) -> None:
-        """On disk when it returns. Raises OSError."""
+        """In the place of what was known."""
         with self._writing:
-            if known != self.known:
-                self._write(_KNOWN, _known_document(known))
-                self.known = known
+            self._write_known(known)
+
+    def note(self, uses: Iterable[Use]) -> None:
+        """What is kept and in use from now on, as far as it is known what is kept."""
+        with self._writing:
+            self._note(uses)
 
     def give(self, entry: Entry) -> None:
-        """Adds it, or puts it in the place of what its handle had. On disk when it returns. Raises OSError."""
+        """Adds it, or puts it in the place of what its handle had."""
         with self._writing:
             self._write_given({**self.given, entry.holder.handle: entry})
 
-    def drop(self, handle: str) -> None:
-        """It is in the store, or nobody wants it any more. Raises OSError."""
+    def strike_off(self, entry: Entry) -> None:
+        """It is in the store: it stands among what is in use, as what was given with the store."""
         with self._writing:
-            self._write_given({name: entry for name, entry in self.given.items() if name != handle})
+            self._note([(entry.holder, entry.gifts, entry.at)])
+            self._drop(entry.holder.handle)
+
+    def drop(self, handle: str) -> None:
+        """Nobody wants it any more."""
+        with self._writing:
+            self._drop(handle)
+
+    def _note(self, uses: Iterable[Use]) -> None:
+        known = self.known
+        if known is not None:
+            for use in uses:
+                known = known.noting(*use)
+            self._write_known(known)
+
+    def _drop(self, handle: str) -> None:
+        self._write_given({name: entry for name, entry in self.given.items() if name != handle})
+
+    def _write_known(self, known: Known) -> None:
+        if known != self.known:
+            self._write(_KNOWN, _known_document(known))
+            self.known = known
 
     def _write_given(self, given: dict[str, Entry]) -> None:
         self._write(_GIVEN, {"given": [_entry_document(entry) for entry in given.values()]})
@@ -119,6 +153,8 @@ class NodeFiles:
         return document
 
     def _write(self, name: str, document: Json) -> None:
+        if not self.is_open:
+            raise OSError(errno.EBADF, "this process has given its files to another")
         text = json.dumps({"version": _VERSION, **document}).encode()
         unfinished = self.folder / f".{name}"
         descriptor = os.open(unfinished, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -142,14 +178,17 @@ def _boot() -> str:
 
 
 def _given(document: Json) -> dict[str, Entry]:
-    entries = [_entry(one) for one in document.get("given", ())]
+    entries = [_entry(one) for one in document["given"]] if document else []
     return {entry.holder.handle: entry for entry in entries}
 
 
 def _entry(said: Json) -> Entry:
     holder = Holder(said["handle"], said["node"], said["namespace"], said["pod"])
     gifts = tuple((str(cidr), int(ordinal)) for cidr, ordinal in said["gifts"])
-    return Entry(holder, gifts, float(said["at"]), said["refused"])
+    entry = Entry(holder, gifts, float(said["at"]), said["refused"])
+    if list(entry.addresses) != said["addresses"]:
+        raise ValueError(f"{holder.handle}: gifts are {', '.join(entry.addresses)}, addresses something else")
+    return entry
 
 
 def _entry_document(entry: Entry) -> Json:

@@ -24,6 +24,7 @@ from peering.store.open_store import open_store
 from peering.store.protocol import Conflict, NotFound, Store
 from peering.store.resources import find, load, to_resource
 from underlay import reports
+from underlay.getting import no_such
 from underlay.options import DEFAULT_STORE, StoreOption
 from underlay.output import Refused, console, print_problems
 
@@ -98,7 +99,7 @@ async def _check_node(store: Store, node: str) -> None:
     try:
         await store.get("Node", node)
     except NotFound:
-        raise Refused(message=f"error: Node/{node}: there is no such resource") from None
+        raise no_such("Node", node, [one.name for one in await store.list("Node")]) from None
 
 
 async def _wish(store: Store, node: str) -> DrainWish:

@@ -14,16 +14,17 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bgp_speaker.node_state import NodeState
+from ipam import host_local
 from ipam.alone import Followed
 from ipam.cni_plugin import QUEUE, SOCKET
 from ipam.cni_service import CniService, Condition
 from ipam.cni_socket import SocketTaken, serve_cni
-from ipam.conflist import FILE_NAME, PLUGIN, Conflist, install_plugin, keep_conflist
+from ipam.conflist import FILE_NAME, NETWORK, PLUGIN, Conflist, install_plugin, keep_conflist
 from ipam.documents import read_declared
 from ipam.errors import IpamError, PoolExhausted
 from ipam.new_blocks import ensure_blocks
@@ -58,6 +59,11 @@ class CniPlaces:
     def alone(self) -> Path:
         """What is given while the store is away, beside the queue."""
         return self.queue.parent / "alone"
+
+    def unused_pod_cidrs(self, pod_cidrs: Iterable[str]) -> frozenset[str]:
+        """Those in which no pod of our list has an address; none while there is no such list."""
+        folder = self.socket.parent / host_local.FOLDER / NETWORK
+        return host_local.unused(folder, pod_cidrs) if (self.net_dir / FILE_NAME).exists() else frozenset()
 
 
 async def _nothing() -> None:

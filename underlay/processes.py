@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from bgp_speaker.agent import AlreadyRunning, Beside, Speaker
+from bgp_speaker.node_drain import nobody_knows
 from ipam.collector import LEAK_GRACE_S
 from peering.prefixes import format_address
 from peering.resource import is_name
@@ -144,7 +145,8 @@ async def _speaker(
     node: str, url: str, run_dir: Path, exabgp_user: str, places: CniPlaces | None, health: Endpoint | None
 ) -> None:
     store, claims = open_store(url, speaker_interests(node), run_dir / _LAST_SEEN), BlockClaims()
-    agent = Speaker(node, store, run_dir, claims.claim, log, exabgp_user)
+    unused = places.unused_pod_cidrs if places is not None else nobody_knows
+    agent = Speaker(node, store, run_dir, claims.claim, log, exabgp_user, unused)
     beside: list[Beside] = _health(
         health,
         {

@@ -105,6 +105,17 @@ class Cluster(PodLab):
     def give(self, *pod_cidrs: str) -> None:
         self.declare(json.dumps(node_of_kubernetes(*pod_cidrs)))
 
+    def heard(self) -> dict[str, str]:
+        """How the ToR has each prefix of the pools: `as ever`, or as the `last resort`."""
+        found = {}
+        for prefix in self.at_tor():
+            version = "ipv6" if ":" in prefix else "ipv4"
+            paths = self.tor.json(f"show bgp {version} unicast {prefix}").get("paths", ())
+            said = {"graceful-shutdown" in path.get("community", {}).get("string", "").lower() for path in paths}
+            if said:  # it may have gone meanwhile
+                found[prefix] = "last resort" if said == {True} else "as ever"
+        return found
+
     def at_tor(self) -> set[str]:
         """The prefixes of the pools that the ToR has."""
         return {prefix for pool in POOLS for prefix in known(self.tor, pool)}
@@ -128,6 +139,12 @@ class Cluster(PodLab):
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     with SpeakerLab(1) as lab, Network() as network:
         yield Cluster(lab, network, tmp_path)
+
+
+def cordoned(node: dict[str, Any], is_cordoned: bool) -> dict[str, Any]:
+    """As `kubectl cordon` leaves a Node: with the field, and with the taint that Kubernetes puts beside it."""
+    taints = [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}] if is_cordoned else []
+    return {**node, "spec": {**node["spec"], "taints": taints}}
 
 
 def are_of(pod_cidrs: tuple[str, ...], addresses: tuple[str, ...]) -> bool:
@@ -168,3 +185,50 @@ def test_pod_cidrs_are_announced_and_given_to_pods_and_both_follow_the_node(clus
     soon(lambda: cluster.at_tor() == set())
     soon(lambda: "the list stays as it is: its Node has no podCIDR of IPv4 and IPv6" in cluster.said())
     assert cluster.subnets() == LATER
+
+
+SETTING = """
+apiVersion: underlay.io/v1alpha1
+kind: BGPConfiguration
+metadata: {name: default}
+spec: {drainCordonedNodes: true, drainSettleSeconds: 3}
+"""
+
+
+def test_a_cordoned_nodes_pod_cidrs_are_the_last_resort_and_then_withdrawn(cluster: Cluster) -> None:
+    """With its last pod, as a block is; before that the fabric has moved. With `--withdraw` at once."""
+    store = ("--store", f"sqlite:{cluster.lab.folder / 'store.db'}")
+    cluster.start_agent(*AS_ROOT)
+    node = node_of_kubernetes(*FIRST)
+    cluster.declare(SETTING, json.dumps(node))
+    soon(lambda: cluster.heard() == dict.fromkeys(FIRST, "as ever") and cluster.subnets() == FIRST)
+    pod = cluster.pod("one")
+    addresses = cluster.add(pod)
+
+    cluster.declare(json.dumps(cordoned(node, True)))
+    soon(lambda: cluster.heard() == dict.fromkeys(FIRST, "last resort"))
+    soon(lambda: drained(cluster) == ("drained", set(FIRST)))
+    assert all(map(cluster.reaches, addresses))
+    assert cluster.heard() == dict.fromkeys(FIRST, "last resort")
+    cluster.delete(pod)
+    soon(lambda: cluster.heard() == {})
+    soon(lambda: drained(cluster) == ("drained", set()))
+    other = cluster.pod("two")
+    addresses = cluster.add(other)
+    soon(lambda: cluster.heard() == dict.fromkeys(FIRST, "last resort") and all(map(cluster.reaches, addresses)))
+    cluster.declare(json.dumps(cordoned(node, False)))
+    soon(lambda: cluster.heard() == dict.fromkeys(FIRST, "as ever"))
+
+    assert run_underlay("drain", "node-1", *store).exit_code == 0
+    soon(lambda: drained(cluster) == ("drained", set(FIRST)))
+    assert cluster.heard() == dict.fromkeys(FIRST, "last resort")
+    assert run_underlay("drain", "node-1", "--withdraw", *store).exit_code == 0
+    soon(lambda: cluster.heard() == {})
+    assert run_underlay("uncordon", "node-1", *store).exit_code == 0
+    soon(lambda: cluster.heard() == dict.fromkeys(FIRST, "as ever"))
+    cluster.delete(other)
+
+
+def drained(cluster: Cluster) -> tuple[str, set[str]]:
+    status = cluster.lab.status(cluster.node)
+    return (status.drain, set(status.kept)) if status else ("", set())

@@ -99,6 +99,7 @@ class PodLab:
         self.folder = folder
         self.list = folder / "net.d" / FILE_NAME
         self.queue = folder / "deletions"
+        self.store = f"sqlite:{lab.folder / 'store.db'}"
         plugins = (folder / "bin", *reference_plugins())
         self.runtime = Runtime(self.node.namespace, folder / "net.d", plugins, folder / "results")
         self._log = lab.folder / f"{self.node.name}.log"
@@ -113,7 +114,7 @@ class PodLab:
             "--cni-queue": self.queue,
         }
         argv = [*rights, sys.executable, "-m", "underlay", "speaker", "--node", self.node.name, "--cni", *beside]
-        argv += ["--store", f"sqlite:{self.lab.folder / 'store.db'}"]
+        argv += ["--store", self.store]
         argv += [word for option, path in places.items() for word in (option, str(path))]
         with self._log.open("a") as log:
             self.node.process = subprocess.Popen(

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import stat
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ from peering.resource import Resource
 from peering.resources.ipam import Allocation, IPAMBlockSpec
 from peering.resources.node import NodeSpec
 from peering.resources.pools import IPAMConfigurationSpec, IPPoolSpec
+from peering.store.protocol import Conflict, NotFound
 from peering.store.resources import to_resource
 from peering.store.sqlite import SqliteStore
 from tests.unit.away_store import AwayStore
@@ -254,6 +256,29 @@ def test_a_del_waits_for_the_store_and_its_address_too(tmp_path: Path) -> None:
         assert first == "10.0.0.0"
 
     tell(tmp_path, story)
+
+
+def test_a_del_that_was_told_twice_holds_up_no_other(tmp_path: Path) -> None:
+    """Of c1 there are a file that was taken, by a try that came to nothing, and a new one."""
+
+    async def story(node: Node) -> None:
+        for container in ("c1", "c2"):
+            await node.add(container)
+        node.store.away = "away"
+        assert (await node.ask("DEL", "c1"))["error"]["code"] == 11
+        for container in ("c1", "c2"):
+            node.queue(container)
+        await node.service.apply_queue()
+        node.queue("c1")
+        assert len(list(node.folder.queue.iterdir())) == 3
+        node.store.away = ""
+        await node.tick()
+        assert await node.add("c2") == ["10.0.0.2"]
+        assert list(node.folder.queue.iterdir()) == []
+        assert await node.held() == {"c2": {"10.0.0.2"}}
+
+    told = tell(tmp_path, story)
+    assert [line for line in told.said if "Errno" in line] == []
 
 
 def test_check_gc_and_status_without_the_store(tmp_path: Path) -> None:
@@ -484,6 +509,34 @@ def test_a_block_that_was_taken_from_the_node(tmp_path: Path, owner: str) -> Non
     tell(tmp_path, story)
 
 
+def test_a_block_that_was_taken_and_whose_addresses_others_have(tmp_path: Path) -> None:
+    """Nobody else loses his; the pod's stays on record, and a person is told, until the pod is gone."""
+
+    async def story(node: Node) -> None:
+        node.store.away = "away"
+        assert await node.add("c1") == ["10.0.0.12"]
+        await release_block(node.plain, NODE, "10.0.0.0/28")
+        await claim(node.plain, OTHER, "10.0.0.0/28", NOW)
+        other = Allocator(node.plain, OTHER)
+        for number in range(16):
+            await other.allocate(Request(f"other.o{number}"))
+        node.store.away = ""
+        for _ in range(2):
+            await node.tick()
+        held = await node.held()
+        assert sorted(one for addresses in held.values() for one in addresses) == sorted(
+            f"10.0.0.{number}" for number in range(16)
+        )
+        assert "c1" not in held
+        assert list(node.service._alone.entries) == [f"{NETWORK}.c1"]  # type: ignore[union-attr]
+        assert await node.add("c2") != ["10.0.0.12"]
+        assert await node.ask("DEL", "c1") == {"result": None}
+        assert (await node.held())["o12"] == {"10.0.0.12"}
+
+    told = tell(tmp_path, story)
+    assert [event.reason for event in told.store.events] == ["AddressRefused"]
+
+
 def lose_the_next_block(node: Node) -> None:
     """The next write of a block takes effect, its answer does not come, and the store is away from then on."""
     original = node.store.update
@@ -528,6 +581,22 @@ def test_an_address_that_was_freed_is_not_given_from_memory(tmp_path: Path) -> N
         assert await node.ask("DEL", "c1") == {"result": None}
         node.store.away = "away"
         assert await node.add("c1") == ["10.0.0.12"]
+
+    tell(tmp_path, story)
+
+
+def test_an_address_that_was_written_and_freed_at_once_is_not_given_from_memory(tmp_path: Path) -> None:
+    """The DEL is the first that finds the store back: it writes the address before it frees it."""
+
+    async def story(node: Node) -> None:
+        node.store.away = "away"
+        assert await node.add("c1") == ["10.0.0.12"]
+        node.store.away = ""
+        node.service._alone._reach.found()  # type: ignore[union-attr]
+        assert await node.ask("DEL", "c1") == {"result": None}
+        node.store.away = "away"
+        assert await node.add("c1") == ["10.0.0.13"]
+        assert await node.held() == {}
 
     tell(tmp_path, story)
 
@@ -660,6 +729,167 @@ def test_a_record_that_cannot_be_read_stops_everything_until_somebody_looks(tmp_
             assert "given.json cannot be read" in await node.refused("c2")
         given.write_text(text)
         assert await node.add("c1") == ["10.0.0.12"]
+
+    tell(tmp_path, story)
+
+
+def test_an_address_that_was_mended_wrongly_is_found(tmp_path: Path) -> None:
+    async def story(node: Node) -> None:
+        given = node.folder.path / "alone" / "given.json"
+        node.store.away = "away"
+        await node.add("c1")
+        text = given.read_text()
+        for wrong in (text.replace('"10.0.0.12"', '"10.0.0.13"'), text.replace("12]", "99]"), '{"version": 1}', ""):
+            assert wrong != text
+            given.write_text(wrong)
+            node.restart()
+            assert "given.json cannot be read" in await node.refused("c2")
+
+    tell(tmp_path, story)
+
+
+def in_the_middle(node: Node, monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """The next file is written in a thread that waits there: once it `is_there`, until it `may_go`."""
+    is_there, may_go = threading.Event(), threading.Event()
+    replace = os.replace
+
+    def waiting(*names: Any) -> None:
+        is_there.set()
+        assert may_go.wait(20)
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", waiting)
+    return is_there, may_go
+
+
+def test_who_gives_up_a_write_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a thread that nobody waits for puts what was known before in the place of what is known now."""
+
+    async def story(node: Node) -> None:
+        node.store.away = "away"
+        is_there, may_go = in_the_middle(node, monkeypatch)
+        asking = asyncio.create_task(node.ask("ADD", "c1"))
+        allocating = asyncio.create_task(node.service._alone._write(node.service._alone._files.drop, "nobody"))  # type: ignore[union-attr]
+        await until(is_there.is_set)
+        allocating.cancel()
+        await asyncio.sleep(0.05)
+        assert not allocating.done()
+        may_go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await allocating
+        assert "result" in await asking
+
+    tell(tmp_path, story)
+
+
+def test_an_agent_that_ends_in_the_middle_keeps_its_files_until_it_is_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one runs already, and gives nothing before it has read what was given."""
+
+    async def story(node: Node) -> None:
+        node.store.away = "away"
+        is_there, may_go = in_the_middle(node, monkeypatch)
+        asking = asyncio.create_task(node.ask("ADD", "c1"))
+        await until(is_there.is_set)
+        ending, node.service = node.service, node._new()
+        ending.close()
+        assert "another process has" in await node.refused("c2")
+        may_go.set()
+        assert (await asking)["result"]["ips"][0]["address"] == "10.0.0.12/32"
+        assert await node.add("c2") == ["10.0.0.13"]
+        request = {"command": "ADD", "containerID": "c3", "ifname": "eth0", "args": "", "config": node.folder.config()}
+        assert "ends" in json.loads(await ending.answer(json.dumps(request).encode()))["error"]["msg"]
+
+    tell(tmp_path, story)
+
+
+def test_who_has_closed_the_files_writes_nothing(tmp_path: Path) -> None:
+    files = node_files.NodeFiles(tmp_path)
+    files.open()
+    files.close()
+    with pytest.raises(OSError, match="given its files to another"):
+        files.give(Entry(Holder("h", "a"), (("10.0.0.0/28", 12),), NOW))
+    assert not (tmp_path / "given.json").exists()
+
+
+def test_a_block_is_kept_only_after_a_write_that_comes_after_all_others(tmp_path: Path) -> None:
+    """A write by which the agent before this one gave the block up may be on its way still."""
+
+    async def story(node: Node) -> None:
+        stored = await node.plain.get("IPAMBlock", block_name("10.0.0.0/28"))
+        spec = {one: value for one, value in stored.document["spec"].items() if one != "kept"}
+        (node.folder.path / "alone" / "known.json").unlink()
+        node.restart()
+        await node.tick()
+        with pytest.raises(Conflict):
+            await node.plain.update("IPAMBlock", stored.name, {**stored.document, "spec": spec}, stored.version)
+        assert (await node.block())["kept"] == 4
+        version = (await node.plain.get("IPAMBlock", stored.name)).version
+        node.restart()
+        await node.tick()
+        assert (await node.plain.get("IPAMBlock", stored.name)).version == version, "on disk it was, and stays"
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_pool_that_goes_while_the_store_is_away(tmp_path: Path, gone: bool) -> None:
+    """What was given of it is the pods'; then nothing is kept of it any more, and nothing is given alone."""
+
+    async def story(node: Node) -> None:
+        node.store.away = "away"
+        assert await node.add("c1") == ["10.0.0.12"]
+        if gone:
+            await node.plain.delete("IPPool", "pods")
+        else:
+            await declare(node.folder, "IPPool", {"pods": {**POOL["pods"], "disabled": True}})
+        collector = Collector(node.plain, 1.0, 1.0)
+        for moment in (0.0, 10.0, 20.0):
+            await collector.collect(moment)
+        assert (await node.block())["kept"] == 4
+        assert await node.add("c2") == ["10.0.0.13"]
+        node.store.away = ""
+        await node.tick()
+        assert await node.held() == {"c1": {"10.0.0.12"}, "c2": {"10.0.0.13"}}
+        node.store.away = "away again"
+        assert (await node.ask("ADD", "c3"))["error"]["code"] != 100
+        assert await node.add("c1") == ["10.0.0.12"]
+        node.store.away = ""
+        await node.tick()
+        assert "kept" not in await node.block()
+        for container in ("c1", "c2"):
+            assert await node.ask("DEL", container) == {"result": None}
+        assert await node.held() == {}
+
+    tell(tmp_path, story)
+
+
+@pytest.mark.parametrize("jump", [-86400.0, 86400.0, -4e8, 4e8])
+def test_a_clock_that_jumps_gives_nothing_twice(tmp_path: Path, jump: float) -> None:
+    async def story(node: Node) -> None:
+        (first,) = await node.add("c1")
+        node.store.away = "away"
+        assert await node.add("c2") == ["10.0.0.12"]
+        node.service._alone._clock = node.service._allocator._clock = lambda: NOW + jump  # type: ignore[union-attr]
+        assert await node.add("c3") == ["10.0.0.13"]
+        node.store.away = ""
+        await node.tick()
+        assert await node.held() == {"c1": {first}, "c2": {"10.0.0.12"}, "c3": {"10.0.0.13"}}
+        assert await node.add("c4") == ["10.0.0.1"]
+
+    tell(tmp_path, story, ipCooldownSeconds=60)
+
+
+def test_a_store_that_answers_with_a_fault_of_one_object_is_not_away(tmp_path: Path) -> None:
+    async def story(node: Node) -> None:
+        async def missing(*names: Any) -> Any:
+            raise NotFound("there is no such kind")
+
+        vars(node.store)["snapshot"] = missing
+        node.service._alone._changed = True  # type: ignore[union-attr]
+        await node.tick()
+        assert node.service._alone.away == ""  # type: ignore[union-attr]
 
     tell(tmp_path, story)
 

@@ -87,7 +87,9 @@ def test_an_object_with_labels_stays_when_nothing_is_left_in_it(folder: Path) ->
 
 @pytest.mark.parametrize("command", ["drain", "uncordon"])
 def test_a_node_that_is_not_there_is_refused(folder: Path, command: str) -> None:
-    assert underlay(folder, command, "node-7") == Result(1, "", "error: Node/node-7: there is no such resource\n")
+    assert underlay(folder, command, "node-7") == Result(
+        1, "", "error: Node/node-7: there is no such resource (there are: node-1)\n"
+    )
     assert stored(folder, name="node.node-7") is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,45 @@ def test_a_drained_speaker_watches_its_own_blocks_and_others_watch_none(tmp_path
             drain.told(everybody=True, now=200)
             drain.tick(300)
             assert drain.announced(view).blocks == (BLOCK,), "what was known then may be used by now"
+            working.cancel()
+
+    run(story)
+
+
+@pytest.mark.parametrize("extent", ["Unused", "Everything"])
+def test_the_last_pod_takes_its_pod_cidr_along_as_it_would_a_block(tmp_path: Path, extent: Extent) -> None:
+    """Who serves the node's pods is asked while a drain is wanted; the podCIDR that it knows of nothing stays."""
+    pod_cidr, other = "10.1.7.0/24", "10.1.8.0/24"
+    unused: set[str] = set()
+    asked: list[tuple[str, ...]] = []
+
+    def ask(pod_cidrs: Iterable[str]) -> frozenset[str]:
+        asked.append(tuple(pod_cidrs))
+        return frozenset(unused)
+
+    async def story() -> None:
+        async with Cluster(tmp_path) as cluster:
+            changes: list[str] = []
+            drain = NodeDrain(cluster.store(speaker_interests("n1")), "n1", lambda: changes.append("c"), print, ask)
+            working = asyncio.create_task(drain.run())
+            view = NodeView(blocks=(pod_cidr, other))
+            drain.follow(DrainWish(), (pod_cidr, other))
+            await asyncio.sleep(0.05)
+            assert asked == []
+            drain.follow(DrainWish(extent), (pod_cidr, other))
+            assert (drain.phase, drain.announced(view).blocks) == ("draining", (pod_cidr, other))
+            await until(lambda: asked == [(pod_cidr, other)])
+            drain.told(everybody=True, now=0)
+            drain.tick(100)
+            assert drain.announced(view).blocks == ((pod_cidr, other) if extent == "Unused" else ())
+            for now, left in (({pod_cidr}, (other,)), (set(), (pod_cidr, other)), ({pod_cidr}, (other,))):
+                unused.clear()
+                unused.update(now)
+                changes.clear()
+                await until(lambda: changes == ["c"])
+                assert drain.announced(view).blocks == (left if extent == "Unused" else ())
+            drain.follow(DrainWish(), (pod_cidr, other))
+            assert drain.announced(view).blocks == (pod_cidr, other)
             working.cancel()
 
     run(story)
