@@ -28,7 +28,8 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends python3 containernetworking-plugins iproute2 \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/underlay /opt/underlay
-ENV PATH=/opt/underlay/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+# A user without a line in /etc/passwd has no home, and the Kubernetes client asks for it when it is imported.
+ENV PATH=/opt/underlay/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/ PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 # The controller stays this user; speakers and reflectors are root with few capabilities (config/).
 USER 65532:65532
 ENTRYPOINT ["underlay"]

@@ -19,6 +19,8 @@ RULE_LIMIT, DEFINITION_LIMIT = 10_000_000, 100_000_000
 #: The largest request, and the fewest bytes that an item of a list without a bound takes in it.
 _REQUEST, _SMALLEST_ITEM = 3 * 1024 * 1024, 2
 _BYTES_PER_CHARACTER = 4
+#: `in` takes a whole step for each item of a list, however small.
+_ITEM = 10
 _TOKENS = re.compile(r"'[^']*'|\"[^\"]*\"|[A-Za-z_][A-Za-z0-9_]*|\d+|==|!=|<=|>=|&&|\|\||[-+*/%!<>?:().,\[\]]")
 _ITERATING = re.compile(r"\.(all|exists|exists_one|map|filter)\(")
 #: A comparison and what stands beside it; CEL of ours has spaces there.
@@ -63,7 +65,7 @@ def _size(schema: Schema) -> int:
         case "string":
             return int(schema.get("maxLength", largest)) * _BYTES_PER_CHARACTER
         case "array":
-            return int(schema.get("maxItems", largest)) * _size(schema["items"])
+            return int(schema.get("maxItems", largest)) * max(_size(schema["items"]), _ITEM)
         case "object":
             return largest
         case _:

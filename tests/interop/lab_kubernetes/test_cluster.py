@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.interop.lab_kubernetes.declared import changed, secret
+from tests.interop.lab_kubernetes.declared import Document, changed, secret
 from tests.interop.lab_kubernetes.kubernetes_lab import KubernetesLab
 from tests.lab.running_lab import prefixes, wait_until
 
@@ -159,3 +159,48 @@ def test_reports_are_written_and_the_controller_says_that_all_is_ready(lab: Kube
         assert lab.conditions("ippools", pool)["Ready"] == "True"
     sessions = lab.api.get("racks", "rack-1")["status"]["sessions"]
     assert sessions == {"up": 8, "down": 0, "unknown": 0, "total": 8}
+
+
+RANGE, ADDRESS = "203.0.113.0/24", "203.0.113.7/32"
+
+
+def test_an_address_of_a_service_is_withdrawn_within_a_second_of_its_last_endpoint(lab: KubernetesLab) -> None:
+    """From the change in the API to the switch's own word. The best of three: this machine may do other things."""
+    original = lab.api.get("bgpconfigurations", "default")
+    lab.api.put(changed(original, serviceExternalIPs=[{"cidr": RANGE}]))
+    took = []
+    try:
+        lab.up()
+        lab.api.put(LOCAL_SERVICE, "")
+        for _ in range(3):
+            lab.api.put(endpoint("node-1", ready=True), "discovery.k8s.io")
+            wait_until("the ToR has the address", lambda: is_announced(lab))
+            began = time.monotonic()
+            lab.api.put(endpoint("node-1", ready=False), "discovery.k8s.io")
+            wait_until("the ToR has it no more", lambda: not is_announced(lab))
+            took.append(time.monotonic() - began)
+    finally:
+        lab.api.put(changed(lab.api.get("bgpconfigurations", "default"), serviceExternalIPs=[]))
+        lab.up()
+    assert min(took) < 1.0, took
+
+
+LOCAL_SERVICE = {
+    "kind": "Service",
+    "metadata": {"name": "web", "namespace": "default"},
+    "spec": {"type": "NodePort", "externalTrafficPolicy": "Local", "externalIPs": [ADDRESS.partition("/")[0]]},
+}
+
+
+def endpoint(node: str, *, ready: bool) -> Document:
+    return {
+        "kind": "EndpointSlice",
+        "metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.244.0.1"], "nodeName": node, "conditions": {"ready": ready}}],
+    }
+
+
+def is_announced(lab: KubernetesLab) -> bool:
+    """Whether the ToR has a path to the one address; the range is announced by every node all the time."""
+    return "paths" in lab.vtysh("tor-1a", f"show bgp ipv4 unicast {ADDRESS} json")
