@@ -31,10 +31,11 @@ _FAMILIES = (
     "ipam_commands",
     "reflector_view",
     "lab_commands",
+    "web",
     "webhook",
 )
 #: Commands whose processes stay, and would keep in memory what the other commands need.
-_ALONE = {"reflector": ("reflecting",)}
+_ALONE = {"reflector": ("reflecting",), "web": ("web",)}
 
 
 def command_line(command: str = "") -> typer.Typer:

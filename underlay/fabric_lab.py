@@ -42,6 +42,7 @@ from peering.snapshot import Snapshot
 from peering.store.open_store import open_store
 from peering.store.protocol import Store
 from peering.store.resources import load, put
+from underlay import lab_web
 from underlay.lab_cni import PROGRAMS, NodeCni
 from underlay.output import Refused, print_problems
 from underlay.planning import passwords_of, render_all
@@ -155,6 +156,7 @@ class FabricLab:
 
     async def down(self) -> None:
         """Removes the lab and its own store; folders on the way that are empty then go too."""
+        await lab_web.stop(self.lab.run_dir)
         await self.detach_pods(self._nodes_that_were())
         await self.lab.down()
         for suffix in ("", "-wal", "-shm"):

@@ -18,6 +18,7 @@ from peering.snapshot import Snapshot
 from peering.store.open_store import open_store
 from peering.store.resources import load
 from underlay import reports
+from underlay.fabric_status import fabric_status
 from underlay.options import DEFAULT_STORE, NodeOption, OutputOption, StoreOption
 from underlay.output import Format, Refused, errors, print_data, print_table
 from underlay.reflector_view import NeighborOption, SocketOption, show_status
@@ -54,33 +55,18 @@ def status(
     resources, now = _read(store, "BGPNodeStatus", *PLAN_KINDS), time.time()
     compiled = plan(Snapshot(resources))
     reported = {r.name: cast(BGPNodeStatusSpec, r.spec) for r in resources if r.kind == "BGPNodeStatus"}
-    missing = [name for name in reports.never_reported(compiled, reported) if node in (None, name)]
-    chosen = {name: reports.current(s, now) for name, s in reported.items() if node in (None, name)}
-    if node is not None and not chosen:
+    found = fabric_status(compiled, reported, now, node)
+    if node is not None and not found.statuses:
         raise Refused(message=f"error: Node/{node}: no speaker has reported a status")
     if output is Format.table:
-        print_sessions(list(chosen.values()), rows=_reflector_rows(compiled, chosen) if node is None else ())
+        rows = _reflector_rows(compiled, found.statuses) if node is None else ()
+        print_sessions(list(found.statuses.values()), rows=rows)
     else:
-        print_data([s.model_dump(mode="json", by_alias=True) for s in chosen.values()], output)
-    late = [name for name in chosen if reports.overdue(reported[name], now)]
-    _print_troubles(chosen, late, missing)
-    down = any(session.state != "Established" for spec in chosen.values() for session in spec.sessions)
-    if missing or late or down or not chosen:
+        print_data(found.to_json(), output)
+    for trouble in found.troubles():
+        errors.print(trouble.line(), markup=False)
+    if not found.is_good:
         raise Refused()
-
-
-def _print_troubles(chosen: Mapping[str, BGPNodeStatusSpec], late: Sequence[str], missing: Sequence[str]) -> None:
-    if not chosen:
-        errors.print(f"error: no speaker has ever reported ({len(missing)} nodes should have one)", markup=False)
-        return
-    for name, spec in chosen.items():
-        *found, last = spec.problems or ("",)
-        for problem in found if name in late else spec.problems:
-            errors.print(f"warning: Node/{name}: {problem}", markup=False)
-        if name in late:
-            errors.print(f"error: Node/{name}: {last}", markup=False)
-    for name in missing:
-        errors.print(f"error: Node/{name}: no speaker has ever reported: none runs on the node", markup=False)
 
 
 def print_sessions(

@@ -17,7 +17,7 @@ from containerlab.lab_state import LabBusy
 from containerlab.namespaces import CommandFailed
 from containerlab.runner import Event, LabFailed
 from peering.store.open_store import open_store
-from underlay import lab_demo
+from underlay import lab_demo, lab_web
 from underlay.fabric_lab import FabricLab
 from underlay.lab_generate import generate
 from underlay.lab_pods import ensure_pods
@@ -64,7 +64,9 @@ def demo(topology: TopologyArgument, name: NameOption = None) -> None:
     Example: underlay lab demo dual-tor
     """
     _root()
-    _guarded(lab_demo.run(FabricLab(topology, name=name)))
+    chosen = FabricLab(topology, name=name)
+    _guarded(lab_demo.run(chosen))
+    _print_page(chosen)
 
 
 @lab.command()
@@ -85,7 +87,8 @@ def status(topology: TopologyArgument, name: NameOption = None, output: OutputOp
 
     Example: underlay lab status dual-tor
     """
-    rows = FabricLab(topology, name=name).lab.status()
+    chosen = FabricLab(topology, name=name)
+    rows = chosen.lab.status()
     if output is not Format.table:
         data = [
             {
@@ -105,6 +108,7 @@ def status(topology: TopologyArgument, name: NameOption = None, output: OutputOp
             for row in rows
         ]  # fmt: skip
         print_table("", ["NODE", "NAMESPACE", "STATE", "DAEMONS", "PODS"], shown)
+        _print_page(chosen)
     if not all(row.up for row in rows):
         raise Refused()
 
@@ -140,8 +144,16 @@ async def _up(topology: str, files: list[Path] | None, name: str | None, verbose
         f"converged after {took:.1f} s",
         markup=False,
     )
+    await lab_web.start(chosen.lab.run_dir, chosen.store_url)
     await lab_demo.show_sessions(chosen)
     console.print(f"export UNDERLAY_STORE={chosen.store_url}", markup=False)
+    _print_page(chosen)
+
+
+def _print_page(chosen: FabricLab) -> None:
+    page = lab_web.running(chosen.lab.run_dir)
+    if page is not None:
+        console.print(f"the fabric on a page: {page.url}", markup=False)
 
 
 async def _converge(chosen: FabricLab, progress: _Progress) -> None:

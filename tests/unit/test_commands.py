@@ -133,7 +133,7 @@ def test_an_error_that_was_there_before_stops_no_other_change(shell: Shell) -> N
     ("arguments", "said"),
     [
         (("delete", "switch", "tor-9"), "error: Switch/tor-9: there is no such resource (there are: none)\n"),
-        (("get", "switch", "tor-9"), "error: Switch/tor-9: there is no such resource\n"),
+        (("get", "switch", "tor-9"), "error: Switch/tor-9: there is no such resource (there are: none)\n"),
         (
             ("delete", "ipamblock", "x"),
             "error: IPAMBlock/x: is written by underlay itself and cannot be deleted\n",

@@ -23,6 +23,7 @@ from peering.snapshot import Snapshot
 from peering.store.kubernetes.sources import CALICO_KINDS
 from tests.unit.kustomize import Document, build
 from underlay.cli import command_line
+from underlay.web_facts import KINDS as PAGE_KINDS
 
 ROOT = Path(__file__).parents[2]
 IMAGE = ROOT / "config" / "image" / "runtime_requirements.py"
@@ -137,6 +138,7 @@ RIGHTS = {
     ("DaemonSet", "underlay-speaker"): {"NET_ADMIN", "NET_RAW"},
     ("Deployment", "underlay-reflector"): {"NET_BIND_SERVICE"},
     ("Deployment", "underlay-controller"): set(),
+    ("Deployment", "underlay-web"): set(),
     ("Deployment", "underlay-webhook"): set(),
 }
 
@@ -171,6 +173,7 @@ def test_the_daemonset_is_what_the_handbook_says() -> None:
         "type": "RollingUpdate",
         "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0},
     }
+    assert daemons["spec"]["minReadySeconds"] == 10
     (container,) = spec["containers"]
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False,
@@ -275,6 +278,35 @@ def test_every_account_and_role_that_is_named_is_there(everything: list[Document
                 assert known, subject["name"]
         if document["kind"] in ("DaemonSet", "Deployment"):
             assert ("ServiceAccount", pod(document)["serviceAccountName"]) in there
+
+
+def test_the_page_may_read_what_it_shows_and_nothing_else(everything: list[Document]) -> None:
+    """A group and a resource for each kind that it asks the store for: one that lacks would be an endless trouble."""
+    account = {"kind": "ServiceAccount", "name": "underlay-web", "namespace": "underlay-system"}
+    bound = [
+        d["roleRef"]["name"]
+        for d in everything
+        if d["kind"] in ("RoleBinding", "ClusterRoleBinding") and account in d["subjects"]
+    ]
+    assert sorted(bound) == ["underlay-calico-crds", "underlay-web"]
+    rules = one(everything, "ClusterRole", "underlay-web")["rules"]
+    assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "watch"}
+    may = {(group, name) for rule in rules for group in rule["apiGroups"] for name in rule["resources"]}
+    assert may == {("underlay.io", KINDS[kind].plural) for kind in PAGE_KINDS} | {("", "nodes")}
+
+
+def test_the_page_is_a_service(everything: list[Document]) -> None:
+    spec = one(everything, "Service", "underlay-web")["spec"]
+    web = one(everything, "Deployment", "underlay-web")
+    assert spec["type"] == "ClusterIP"
+    assert spec["selector"] == web["spec"]["selector"]["matchLabels"]
+    (container,) = pod(web)["containers"]
+    ports = {row["name"]: row["containerPort"] for row in container["ports"]}
+    (place,) = [a.partition("=")[2] for a in container["args"] if a.startswith("--listen=")]
+    assert [(p["port"], ports[p["targetPort"]]) for p in spec["ports"]] == [(80, int(place.rpartition(":")[2]))]
+    for probe, path in (("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
+        assert container[probe]["httpGet"] == {"port": "web", "path": path}
+    assert pod(web)["securityContext"]["runAsNonRoot"] is True
 
 
 CLUSTER_WIDE = {
