@@ -46,12 +46,17 @@ class Told:
     size: int = 0
 
     def read_on(self, path: Path) -> None:
-        """Takes in what was written since the last time. The process must be dead or waiting."""
-        with path.open("rb") as file:
+        """Takes in what was written since the last time. The process must be dead or waiting.
+
+        Between two pages of a file a write can be killed: half a line was never said, and goes.
+        """
+        with path.open("r+b") as file:
             file.seek(self.size)
             written = file.read()
-        self.size += len(written)
-        for line in written.splitlines():
+            whole = written[: written.rfind(b"\n") + 1]
+            self.size += len(whole)
+            file.truncate(self.size)
+        for line in whole.splitlines():
             word, *rest = json.loads(line)
             self.counts[word] = self.counts.get(word, 0) + 1
             getattr(self, f"_{word}")(*rest)
