@@ -41,7 +41,7 @@ Right = tuple[str, str, str]
 soon = partial(eventually, within=90)
 
 #: $1 is a folder for the root, $2 what is bound where, $3 what the container has in its image, $4 folders of this
-#: machine that may be mounts of their own. The rest is run.
+#: machine that may be mounts of their own, or lie below one of the volumes, as /tmp. The rest is run.
 ENTER = """
 set -e
 root=$1; binds=$2; made=$3; code=$4; shift 4
@@ -51,12 +51,13 @@ mkdir "$root/upper" "$root/work" "$root/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$root/upper,workdir=$root/work" "$root/root"
 cp -r "$made"/. "$root/root/made-for-this-test"
 for kind in proc dev sys; do mount --rbind "/$kind" "$root/root/$kind"; done
-for one in $code; do
-  mkdir -p "$root/root$one"; mount --bind "$one" "$root/root$one"; mount -o remount,bind,ro "$root/root$one"
-done
+for one in $code; do mkdir -p "$root/root$one"; done
 for one in $binds; do mkdir -p "$root/root${one#*=}"; done
 mount -o remount,ro "$root/root"
 for one in $binds; do mount --bind "${one%%=*}" "$root/root${one#*=}"; done
+for one in $code; do
+  mkdir -p "$root/root$one"; mount --bind "$one" "$root/root$one"; mount -o remount,bind,ro "$root/root$one"
+done
 exec chroot "$root/root" "$@"
 """
 
