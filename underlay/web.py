@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from importlib import import_module
 from typing import Annotated
 
 import typer
 
+from underlay.http_command import place_of, server_of
 from underlay.options import DEFAULT_STORE, StoreOption
-from underlay.output import Refused
-from underlay.reflector_options import Reader
 
 #: Beside those of the metrics of speakers, reflectors and controllers.
 PORT = 9793
@@ -34,12 +32,6 @@ def web(
 
     Example: underlay web --listen 127.0.0.1:9793
     """
-    reader = Reader()
-    place = reader.endpoint("--listen", listen)
-    if place is None:
-        raise Refused(reader.problems)
-    try:
-        server = import_module(_SERVER)
-    except ModuleNotFoundError as error:
-        raise Refused(message=f"error: {error.name} is not installed: pip install 'underlay[web]'") from None
+    place = place_of(listen)
+    server = server_of(_SERVER, "web")
     asyncio.run(server.serve(place, store))

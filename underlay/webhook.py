@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from underlay.http_command import place_of, server_of
 from underlay.options import DEFAULT_STORE, StoreOption
-from underlay.output import Refused
-from underlay.reflector_options import Reader
 
 _MAX_LOSS = 20.0
 #: Only who uses a cluster has to have an HTTP server.
@@ -36,12 +34,6 @@ def webhook(
 
     Example: underlay webhook --store kubernetes --listen 0.0.0.0:9443 --tls-cert tls.crt --tls-key tls.key
     """
-    reader = Reader()
-    place = reader.endpoint("--listen", listen)
-    if place is None:
-        raise Refused(reader.problems)
-    try:
-        server = import_module(_SERVER)
-    except ModuleNotFoundError as error:
-        raise Refused(message=f"error: {error.name} is not installed: pip install 'underlay[kubernetes]'") from None
+    place = place_of(listen)
+    server = server_of(_SERVER, "kubernetes")
     asyncio.run(server.serve(place, server.Certificate(certificate, key), store, max_loss))

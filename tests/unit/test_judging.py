@@ -85,14 +85,14 @@ def test_what_is_judged_is_the_plan() -> None:
 
 def test_few_objects_are_judged_here(begun: list[asyncio.subprocess.Process], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "_FEW", len(stored()))
-    run(lambda: _judged_twice(begun))
 
+    async def story() -> None:
+        assert (await judged(stored())).ends
+        assert begun == []
+        assert (await judged([*stored(), stored()[0]])).ends
+        assert len(begun) == 1
 
-async def _judged_twice(begun: list[asyncio.subprocess.Process]) -> None:
-    assert (await judged(stored())).ends
-    assert begun == []
-    assert (await judged([*stored(), stored()[0]])).ends
-    assert len(begun) == 1
+    run(story)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])

@@ -16,9 +16,9 @@ from ipam.block_order import address_at
 from ipam.cni_service import CniService
 from ipam.new_blocks import ensure_blocks
 from peering.store.interest import speaker_interests
-from peering.store.kubernetes import api, follower
 from peering.store.resources import load
 from tests.kube_api.cluster import Cluster, run, until
+from tests.kube_api.pauses import shorten
 from tests.unit.cni_world import NODE, Folder, call
 from tests.unit.test_kubernetes_ipam import Kept, ours
 from tests.unit.test_node_pods import UP, VIEW
@@ -30,10 +30,7 @@ AT_MOST_S = 8.0
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_FIRST_PAUSE_S", 0.005)
-    monkeypatch.setattr(api, "_LAST_PAUSE_S", 0.02)
-    monkeypatch.setattr(follower, "_FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(follower, "_LAST_PAUSE_S", 0.1)
+    shorten(monkeypatch)
     monkeypatch.setattr(CniService, "keep_applying", partialmethod(CniService.keep_applying, 0.05))
 
 

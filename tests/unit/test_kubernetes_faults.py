@@ -30,18 +30,15 @@ from peering.store.protocol import Changed, Conflict, Document, NotFound, Store,
 from peering.store.resources import find, put
 from tests.kube_api.cluster import NAMESPACE, Cluster, run, until
 from tests.kube_api.faults import Fault, every_third
+from tests.kube_api.pauses import shorten
 
 _ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses are short here; their order is what counts."""
     monkeypatch.setattr(api, "_REQUEST_S", 0.5)
-    monkeypatch.setattr(api, "_FIRST_PAUSE_S", 0.005)
-    monkeypatch.setattr(api, "_LAST_PAUSE_S", 0.02)
-    monkeypatch.setattr(follower, "_FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(follower, "_LAST_PAUSE_S", 0.1)
+    shorten(monkeypatch)
     monkeypatch.setattr(follower, "_AGAIN_S", 0.01)
 
 

@@ -13,13 +13,14 @@ import pytest
 
 from bgp_speaker.node_view import ViewReader
 from peering.store.interest import speaker_interests
-from peering.store.kubernetes import api, follower, following
+from peering.store.kubernetes import following
 from peering.store.kubernetes.last_seen import OLDEST_S, LastSeen
 from peering.store.kubernetes.objects import Packed
 from peering.store.kubernetes.selection import Selection
 from peering.store.kubernetes.sources import sources_of
 from peering.store.protocol import Document, StoreError
 from tests.kube_api.cluster import NAMESPACE, Cluster, run, until
+from tests.kube_api.pauses import shorten
 
 (PEERS,) = (Selection(source) for source in sources_of("BGPPeer", NAMESPACE, False))
 ONE = Selection(PEERS.source, name="one")
@@ -27,11 +28,7 @@ ONE = Selection(PEERS.source, name="one")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses are short here; their order is what counts."""
-    monkeypatch.setattr(api, "_FIRST_PAUSE_S", 0.005)
-    monkeypatch.setattr(api, "_LAST_PAUSE_S", 0.02)
-    monkeypatch.setattr(follower, "_FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(follower, "_LAST_PAUSE_S", 0.1)
+    shorten(monkeypatch)
     monkeypatch.setattr(following, "_KEPT_AFTER_S", 0.05)
     monkeypatch.setattr(following, "_STILL_HOLDS_S", 0.1)
 

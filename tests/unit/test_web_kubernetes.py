@@ -14,6 +14,7 @@ from aiohttp import ClientSession
 
 from peering.store.kubernetes import api, follower
 from tests.kube_api.cluster import Cluster, run
+from tests.kube_api.pauses import shorten
 from tests.unit.test_web_server import next_change, ready, served, text_of, until, up
 from tests.unit.web_world import world
 from underlay import web_fabric
@@ -24,12 +25,8 @@ ROLE = Path(__file__).parents[2] / "config" / "rbac" / "web.yaml"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses are short here; their order is what counts."""
     monkeypatch.setattr(api, "_REQUEST_S", 0.5)
-    monkeypatch.setattr(api, "_FIRST_PAUSE_S", 0.005)
-    monkeypatch.setattr(api, "_LAST_PAUSE_S", 0.02)
-    monkeypatch.setattr(follower, "_FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(follower, "_LAST_PAUSE_S", 0.1)
+    shorten(monkeypatch)
     monkeypatch.setattr(follower, "_AGAIN_S", 0.01)
     monkeypatch.setattr(web_fabric, "_LOOK_S", 0.05)
 

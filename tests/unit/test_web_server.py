@@ -23,7 +23,7 @@ from peering.store.sqlite import SqliteStore
 from tests.unit.command_line import run_underlay
 from tests.unit.samples import dual_tor
 from tests.unit.web_world import report, resource, world
-from underlay import web, web_fabric, web_server
+from underlay import http_command, web_fabric, web_server
 from underlay.reflector_options import Endpoint
 from underlay.web_fabric import Fabric
 from underlay.web_server import listening
@@ -424,7 +424,7 @@ def test_without_the_http_server_it_says_what_to_install(monkeypatch: pytest.Mon
     def missing(_: str) -> None:
         raise ModuleNotFoundError(name="aiohttp")
 
-    monkeypatch.setattr(web, "import_module", missing)
+    monkeypatch.setattr(http_command, "import_module", missing)
     done = run_underlay("web")
     assert (done.exit_code, done.stderr) == (1, "error: aiohttp is not installed: pip install 'underlay[web]'\n")
 

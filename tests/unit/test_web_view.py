@@ -179,8 +179,10 @@ def test_a_rack_is_drawn_with_its_switches_and_a_line_for_each_pair() -> None:
     ]
 
 
-def _inside(what: Seen, rack: str) -> None:
-    one = figure(what, rack)
+@pytest.mark.parametrize("nodes", [1, 2, 6, 7, 16, 17, 40])
+@pytest.mark.parametrize("reflectors", [0, 3])
+def test_nothing_overlaps_and_every_line_ends_at_a_box(nodes: int, reflectors: int) -> None:
+    one = figure(big(1, nodes, reflectors), "rack-1")
     boxes = [*one.boxes, *one.squares, one.frame]
     for box in boxes:
         assert min(box.x, box.y) >= 0
@@ -194,12 +196,6 @@ def _inside(what: Seen, rack: str) -> None:
         ends = [(line.x1, line.y1), (line.x2, line.y2)]
         for x, y in ends:
             assert any(b.x <= x <= b.x + b.width and y in (b.y, b.y + b.height) for b in boxes), line.title
-
-
-@pytest.mark.parametrize("nodes", [1, 2, 6, 7, 16, 17, 40])
-@pytest.mark.parametrize("reflectors", [0, 3])
-def test_nothing_overlaps_and_every_line_ends_at_a_box(nodes: int, reflectors: int) -> None:
-    _inside(big(1, nodes, reflectors), "rack-1")
 
 
 def test_what_is_in_a_row_stands_in_the_middle() -> None:
